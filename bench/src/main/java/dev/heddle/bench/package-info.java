@@ -1,0 +1,4 @@
+/**
+ * Micro-benchmarks, end-to-end runs and comparisons with other libraries.
+ */
+package dev.heddle.bench;

@@ -1,0 +1,55 @@
+// Switches and views for people who want to know what the engine does.
+package dev.heddle.engine;
+
+import dev.heddle.engine.plan.Plan;
+
+/**
+ * Debugging switches, with the system properties that set them at start. Results with and without them are the same.
+ */
+public final class Debug {
+    private static volatile boolean eager = Boolean.getBoolean("heddle.eager");
+    private static volatile boolean checkNaN = "nan".equals(System.getProperty("heddle.check"));
+    private static volatile boolean fusion = !"false".equals(System.getProperty("heddle.fusion"));
+
+    private Debug() {}
+
+    /** Whether every operation is evaluated as it is recorded ({@code -Dheddle.eager=true}). */
+    public static boolean eager() {
+        return eager;
+    }
+
+    /** Switches eager evaluation on or off. */
+    public static void eager(boolean on) {
+        eager = on;
+    }
+
+    /** Whether evaluation stops at the first operation that made a NaN or infinity ({@code -Dheddle.check=nan}). */
+    public static boolean checkNaN() {
+        return checkNaN;
+    }
+
+    /** Switches the check for NaN and infinity on or off; operations are then run one by one. */
+    public static void checkNaN(boolean on) {
+        checkNaN = on;
+    }
+
+    /** Whether plans fuse operations ({@code -Dheddle.fusion=false} switches it off). */
+    public static boolean fusion() {
+        return fusion;
+    }
+
+    /** Switches fusion on or off. */
+    public static void fusion(boolean on) {
+        fusion = on;
+    }
+
+    /** The plan that the last evaluation ran, on any thread, or null; print it to see what ran. */
+    public static Plan lastPlan() {
+        return Evaluation.lastPlan();
+    }
+
+    /** Number of plans compiled since the start: constant while a training loop is in its steady state. */
+    public static long plansCompiled() {
+        return Evaluation.plansCompiled();
+    }
+}

@@ -1,0 +1,225 @@
+// From "somebody needs this value" to a plan that has run: what is evaluated together, and what is settled afterwards.
+package dev.heddle.engine;
+
+import dev.heddle.engine.cpu.CpuBackend;
+import dev.heddle.engine.memory.Buffer;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Expr;
+import dev.heddle.engine.op.Source;
+import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Backend;
+import dev.heddle.engine.plan.Plan;
+import dev.heddle.engine.plan.PlanCache;
+import java.lang.ref.Reference;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * Evaluates recorded graphs; one evaluation runs at a time. An evaluation also settles the pending sets that share work
+ * with it, and, before it overwrites a variable, computes the unread results that need the old value.
+ */
+final class Evaluation {
+    /** Guards every field of nodes and variables that evaluation changes. */
+    private static final ReentrantLock LOCK = new ReentrantLock();
+    private static final Backend BACKEND = new CpuBackend();
+    private static final PlanCache PLANS = new PlanCache(Integer.getInteger("heddle.planCache", 256));
+    private static volatile Plan lastPlan;
+
+    private Evaluation() {}
+
+    static Plan lastPlan() {
+        return lastPlan;
+    }
+
+    static long plansCompiled() {
+        return PLANS.compiled();
+    }
+
+    /** Evaluates tensors that are not evaluated yet. */
+    static void evaluate(Collection<Tensor> tensors) {
+        LOCK.lock();
+        try {
+            run(tensors, List.of());
+        } finally {
+            LOCK.unlock();
+        }
+    }
+
+    /** Evaluates the pending sets of variables. */
+    static void settle(Collection<Variable> variables) {
+        LOCK.lock();
+        try {
+            run(List.of(), variables.stream().filter(Variable::pending).toList());
+        } finally {
+            LOCK.unlock();
+        }
+    }
+
+    /** Evaluates everything the calling thread has recorded and not consumed. */
+    static void evaluateLooseEnds() {
+        evaluate(Recorder.current().looseEnds());
+    }
+
+    /** Evaluates a node as soon as it is recorded. */
+    static void evaluateEagerly(Node node) {
+        List<Tensor> outputs = new ArrayList<>();
+        for (int i = 0; i < node.specs.size(); i++) {
+            outputs.add(new Tensor(node, i));
+        }
+        evaluate(outputs);
+    }
+
+    /** The buffer of a tensor, evaluated if it was not. */
+    static Buffer read(Tensor x) {
+        if (!x.node.evaluated(x.output)) {
+            evaluate(List.of(x));
+        }
+        requireFresh(x);
+        Buffer buffer = x.node.values[x.output];
+        buffer.address(); // throws if closed
+        return buffer;
+    }
+
+    /** A copy of a tensor's value in a buffer of its own. */
+    static Buffer copyToBuffer(Tensor x, String owner) {
+        Recorder recorder = Recorder.current();
+        recorder.pause();
+        try {
+            Tensor copy = Tensor.record(Elementwise.of(new Expr.Input(0, x.dtype())), List.of(x));
+            evaluate(List.of(copy));
+            return copy.node.values[0];
+        } finally {
+            recorder.resume();
+        }
+    }
+
+    static void close(Tensor x) {
+        LOCK.lock();
+        try {
+            if (!x.node.evaluated(x.output) || x.node.variable != null || x.node.values[x.output].closed()) {
+                return;
+            }
+            List<Tensor> ends = Recorder.current().looseEnds();
+            if (!ends.isEmpty()) {
+                Traversal traversal = new Traversal();
+                ends.removeIf(end -> !traversal.needs(end.node, node -> node == x.node));
+                run(ends, List.of());
+            }
+            x.node.values[x.output].close();
+        } finally {
+            LOCK.unlock();
+        }
+    }
+
+    private static void requireFresh(Tensor x) {
+        if (x.node.values[x.output].version() != x.node.versions[x.output]) {
+            throw new StaleTensorException(x.node.describe(x.output) + ": is the value of variable "
+                    + (x.node.variable == null ? "" : x.node.variable.name())
+                    + " before it was overwritten; read it before the step, or take value() again");
+        }
+    }
+
+    private static void run(Collection<Tensor> tensors, Collection<Variable> settle) {
+        Set<Tensor> roots = new LinkedHashSet<>();
+        for (Tensor x : tensors) {
+            if (!x.node.evaluated(x.output)) {
+                roots.add(x);
+            }
+        }
+        List<Variable> sets = new ArrayList<>(settle);
+        if (roots.isEmpty() && sets.isEmpty()) {
+            return;
+        }
+        Recorder recorder = Recorder.current();
+        Traversal traversal = new Traversal();
+        roots.forEach(x -> traversal.visit(x.node));
+        sets.forEach(v -> traversal.visit(v.value().node));
+        addSetsThatShareWork(recorder, traversal, sets);
+        if (!sets.isEmpty()) {
+            Traversal dependence = new Traversal();
+            for (Tensor end : recorder.looseEnds()) {
+                if (dependence.needs(end.node, node -> reads(node, sets))) {
+                    roots.add(end);
+                    traversal.visit(end.node);
+                }
+            }
+            addSetsThatShareWork(recorder, traversal, sets);
+        }
+        List<Tensor> wanted = new ArrayList<>(roots);
+        GraphBuilder built = new GraphBuilder(wanted, sets);
+        Plan plan = PLANS.get(built.graph(), Debug.fusion() && !Debug.checkNaN(), () -> Decomposition.expand(built, BACKEND::supports), BACKEND);
+        lastPlan = plan;
+
+        List<Buffer> results = new ArrayList<>(wanted.size());
+        long[] rootAddresses = new long[wanted.size()];
+        for (int i = 0; i < rootAddresses.length; i++) {
+            Spec spec = wanted.get(i).spec();
+            results.add(Buffer.allocate(spec.bytes(), wanted.get(i).node.describe(wanted.get(i).output)));
+            rootAddresses[i] = results.get(i).address();
+        }
+        plan.run(built.bindings(rootAddresses), Debug.checkNaN() ? built.nanCheck() : null);
+        Reference.reachabilityFence(built); // its leaves own the memory the plan has read
+
+        Traversal dependence = new Traversal();
+        for (int i = 0; i < rootAddresses.length; i++) {
+            Node node = wanted.get(i).node;
+            boolean differentiable = node.requiresGrad && (sets.isEmpty() || !dependence.needs(node, n -> reads(n, sets)));
+            node.evaluated(wanted.get(i).output, results.get(i));
+            if (!differentiable && allEvaluated(node)) {
+                node.inputs = null;
+            }
+        }
+        for (Variable variable : sets) {
+            Node pending = variable.value().node;
+            variable.buffer().overwritten();
+            pending.evaluated(0, variable.buffer());
+            pending.inputs = null;
+            variable.settled();
+        }
+        recorder.evaluated();
+    }
+
+    private static boolean allEvaluated(Node node) {
+        for (int i = 0; i < node.specs.size(); i++) {
+            if (!node.evaluated(i)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static boolean reads(Node node, List<Variable> sets) {
+        return node.op == Source.STATE && sets.contains(node.variable);
+    }
+
+    /** A pending set whose recipe contains an operation that runs anyway is settled along with it. */
+    private static void addSetsThatShareWork(Recorder recorder, Traversal traversal, List<Variable> sets) {
+        boolean grown = true;
+        while (grown) {
+            grown = false;
+            for (Variable variable : recorder.pending()) {
+                if (variable.pending() && !sets.contains(variable)) {
+                    Traversal sharing = new Traversal();
+                    if (sharing.needs(variable.value().node, node -> traversal.visited(node) && !node.isSource())) {
+                        sets.add(variable);
+                        traversal.visit(variable.value().node);
+                        grown = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /** The innermost frame outside the library, for messages. */
+    static StackTraceElement userCode() {
+        return StackWalker.getInstance().walk(frames -> frames
+                .filter(frame -> !frame.getClassName().startsWith("dev.heddle.engine.")
+                        && !frame.getClassName().startsWith("dev.heddle.layers.")
+                        && !frame.getClassName().startsWith("dev.heddle.training."))
+                .findFirst().map(StackWalker.StackFrame::toStackTraceElement).orElse(null));
+    }
+}

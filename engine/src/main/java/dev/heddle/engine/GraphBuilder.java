@@ -1,0 +1,150 @@
+// Turns recorded nodes into a Graph, the planner's input, and remembers which node each source of it came from.
+package dev.heddle.engine;
+
+import dev.heddle.engine.memory.Memory;
+import dev.heddle.engine.op.Op;
+import dev.heddle.engine.op.Source;
+import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Bindings;
+import dev.heddle.engine.plan.Graph;
+import dev.heddle.engine.plan.Plan;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The graph of some results and sets. */
+final class GraphBuilder {
+    private final List<Tensor> roots;
+    private final List<Variable> variables = new ArrayList<>(); // by slot
+    private final List<Node> nodes;
+    private final Graph graph;
+
+    /**
+     * @param roots results wanted, none evaluated
+     * @param sets variables whose pending values are to be computed in place
+     * @throws StaleTensorException if a node needs a variable's value that is gone
+     */
+    GraphBuilder(List<Tensor> roots, List<Variable> sets) {
+        this(roots, sets, sets.stream().map(Variable::value).toList());
+    }
+
+    /** The same with other nodes standing in for the recorded ones, after decomposition. */
+    GraphBuilder(List<Tensor> roots, List<Variable> sets, List<Tensor> setValues) {
+        this.roots = roots;
+        Traversal traversal = new Traversal();
+        roots.forEach(x -> traversal.visit(x.node));
+        setValues.forEach(x -> traversal.visit(x.node));
+        nodes = traversal.order();
+        int n = nodes.size();
+        Op[] ops = new Op[n];
+        int[][] inputs = new int[n][];
+        Spec[][] outputs = new Spec[n][];
+        int[] slots = new int[n];
+        int value = 0;
+        for (int i = 0; i < n; i++) {
+            Node node = nodes.get(i);
+            node.index = value;
+            boolean leaf = Traversal.isLeaf(node);
+            boolean state = leaf && node.variable != null;
+            ops[i] = !leaf ? node.op : state ? Source.STATE : node.op == Source.SCALAR ? Source.SCALAR : Source.DATA;
+            slots[i] = state ? slot(node.variable) : -1;
+            outputs[i] = node.specs.toArray(new Spec[0]);
+            inputs[i] = new int[leaf ? 0 : node.inputs.length];
+            for (int k = 0; k < inputs[i].length; k++) {
+                inputs[i][k] = node.inputs[k].node.index + node.inputs[k].output;
+            }
+            if (state && node.versions[0] != node.variable.buffer().version()) {
+                throw new StaleTensorException((roots.isEmpty() ? "set" : roots.getFirst().node.describe(0))
+                        + ": its recipe needs the value of variable '" + node.variable.name()
+                        + "' that has been overwritten since it was recorded; evaluate it, or call keep() on it, before the step,"
+                        + " or record it again");
+            }
+            value += outputs[i].length;
+        }
+        int[] setVariables = new int[sets.size()];
+        int[] setValueNumbers = new int[sets.size()];
+        for (int i = 0; i < setVariables.length; i++) {
+            setVariables[i] = slot(sets.get(i));
+            setValueNumbers[i] = number(setValues.get(i));
+        }
+        graph = new Graph(ops, inputs, outputs, slots, roots.stream().mapToInt(GraphBuilder::number).toArray(),
+                setVariables, setValueNumbers);
+    }
+
+    private static int number(Tensor x) {
+        return x.node.index + x.output;
+    }
+
+    private int slot(Variable variable) {
+        int slot = variables.indexOf(variable);
+        if (slot < 0) {
+            slot = variables.size();
+            variables.add(variable);
+        }
+        return slot;
+    }
+
+    Graph graph() {
+        return graph;
+    }
+
+    List<Tensor> roots() {
+        return roots;
+    }
+
+    List<Variable> variables() {
+        return variables;
+    }
+
+    /** The recorded nodes, in the graph's order. */
+    List<Node> nodes() {
+        return nodes;
+    }
+
+    /** What this evaluation's sources hold. */
+    Bindings bindings(long[] rootAddresses) {
+        long[] sources = new long[graph.values()];
+        for (int i = 0; i < nodes.size(); i++) {
+            Node node = nodes.get(i);
+            if (!(graph.op(i) instanceof Source source)) {
+                continue;
+            }
+            for (int k = 0; k < node.specs.size(); k++) {
+                sources[graph.firstValue(i) + k] = source == Source.SCALAR ? scalarBits(node) : node.values[k].address();
+            }
+        }
+        long[] states = new long[variables.size()];
+        for (int i = 0; i < states.length; i++) {
+            states[i] = variables.get(i).buffer().address();
+        }
+        return new Bindings(sources, states, rootAddresses);
+    }
+
+    /** The bytes of a scalar as its dtype lies in memory, in the low bits. */
+    static long scalarBits(Node node) {
+        return switch (node.specs.getFirst().dtype()) {
+            case F64 -> Double.doubleToRawLongBits(node.scalar);
+            case F32 -> Float.floatToRawIntBits((float) node.scalar);
+            case BF16 -> HostData.toBfloat16((float) node.scalar);
+            case F16 -> Float.floatToFloat16((float) node.scalar);
+            case I64, I32, U8 -> node.integer;
+            case BOOL -> node.scalar != 0 ? 1 : 0;
+        };
+    }
+
+    /** Looks for NaN and infinity behind every step of an unfused plan. */
+    Plan.Check nanCheck() {
+        return (node, spec, address) -> {
+            for (long i = 0; spec.dtype().isFloat() && i < spec.shape().elements(); i++) {
+                double x = switch (spec.dtype()) {
+                    case F64 -> Memory.getDouble(address + 8 * i);
+                    case F32 -> Memory.getFloat(address + 4 * i);
+                    case BF16 -> HostData.bfloat16(Memory.getShort(address + 2 * i));
+                    default -> Float.float16ToFloat(Memory.getShort(address + 2 * i));
+                };
+                if (!Double.isFinite(x)) {
+                    throw new NonFiniteException(nodes.get(node).describe(0) + " made " + x + " at element " + i);
+                }
+            }
+        };
+    }
+}

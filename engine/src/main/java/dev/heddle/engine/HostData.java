@@ -1,0 +1,148 @@
+// Between Java arrays and tensors.
+package dev.heddle.engine;
+
+import dev.heddle.engine.memory.Buffer;
+import dev.heddle.engine.memory.Memory;
+import dev.heddle.engine.op.Source;
+import dev.heddle.engine.op.Spec;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.List;
+
+/** Copies values in and out. */
+final class HostData {
+    private HostData() {}
+
+    /** A DATA leaf with a copy of a primitive array. */
+    static Tensor upload(Object array, int length, DType dtype, Shape shape) {
+        if (shape.elements() != length) {
+            throw new ShapeException("of: " + length + " values for shape " + shape + " of " + shape.elements() + " elements");
+        }
+        Spec spec = new Spec(dtype, shape);
+        Buffer buffer = Buffer.allocate(spec.bytes(), "tensor " + spec);
+        if (array instanceof boolean[] values) {
+            for (int i = 0; i < length; i++) {
+                Memory.putByte(buffer.address() + i, (byte) (values[i] ? 1 : 0));
+            }
+        } else {
+            MemorySegment.copy(segment(array), 0, Memory.ALL, buffer.address(), spec.bytes());
+        }
+        return leaf(spec, buffer);
+    }
+
+    private static MemorySegment segment(Object array) {
+        return switch (array) {
+            case float[] values -> MemorySegment.ofArray(values);
+            case double[] values -> MemorySegment.ofArray(values);
+            case long[] values -> MemorySegment.ofArray(values);
+            case int[] values -> MemorySegment.ofArray(values);
+            case byte[] values -> MemorySegment.ofArray(values);
+            default -> throw new IllegalArgumentException("of: " + array.getClass());
+        };
+    }
+
+    static Tensor leaf(Spec spec, Buffer buffer) {
+        Node node = new Node(Source.DATA, Node.NO_INPUTS, List.of(spec), false);
+        node.evaluated(0, buffer);
+        return new Tensor(node, 0);
+    }
+
+    static double item(Tensor x) {
+        if (x.node.op == Source.SCALAR) {
+            return x.dtype().isFloat() ? round(x.node.scalar, x.dtype()) : x.node.integer;
+        }
+        return toDoubleArray(x)[0];
+    }
+
+    /** A double as the dtype holds it. */
+    static double round(double value, DType dtype) {
+        return switch (dtype) {
+            case F64 -> value;
+            case F32 -> (float) value;
+            case BF16 -> bfloat16(toBfloat16((float) value));
+            case F16 -> Float.float16ToFloat(Float.floatToFloat16((float) value));
+            case I64, I32, U8, BOOL -> (long) value;
+        };
+    }
+
+    static float bfloat16(short bits) {
+        return Float.intBitsToFloat(bits << 16);
+    }
+
+    /** Round to nearest even; NaN stays NaN. */
+    static short toBfloat16(float value) {
+        int bits = Float.floatToRawIntBits(value);
+        if (value != value) {
+            return (short) (bits >>> 16 | 0x40);
+        }
+        return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
+    }
+
+    static float[] toFloatArray(Tensor x) {
+        int n = Math.toIntExact(x.elements());
+        float[] values = new float[n];
+        if (x.dtype() == DType.F32) {
+            MemorySegment.copy(Memory.ALL, ValueLayout.JAVA_FLOAT, address(x), values, 0, n);
+            return values;
+        }
+        double[] wide = toDoubleArray(x);
+        for (int i = 0; i < n; i++) {
+            values[i] = (float) wide[i];
+        }
+        return values;
+    }
+
+    static double[] toDoubleArray(Tensor x) {
+        return decodeDoubles(x.spec(), address(x));
+    }
+
+    /** Contiguous memory as {@code long[]} for {@code I64}, {@code double[]} for the other dtypes. */
+    static Object decode(Spec spec, long address) {
+        return spec.dtype() == DType.I64 ? decodeLongs(spec, address) : decodeDoubles(spec, address);
+    }
+
+    /** A scalar's bits likewise, as an array of one element. */
+    static Object decode(long bits, DType dtype) {
+        return switch (dtype) {
+            case I64 -> new long[] {bits};
+            case F64 -> new double[] {Double.longBitsToDouble(bits)};
+            case F32 -> new double[] {Float.intBitsToFloat((int) bits)};
+            case BF16 -> new double[] {bfloat16((short) bits)};
+            case F16 -> new double[] {Float.float16ToFloat((short) bits)};
+            case I32, U8, BOOL -> new double[] {bits};
+        };
+    }
+
+    private static long[] decodeLongs(Spec spec, long address) {
+        long[] values = new long[Math.toIntExact(spec.shape().elements())];
+        MemorySegment.copy(Memory.ALL, ValueLayout.JAVA_LONG, address, values, 0, values.length);
+        return values;
+    }
+
+    private static double[] decodeDoubles(Spec spec, long address) {
+        double[] values = new double[Math.toIntExact(spec.shape().elements())];
+        switch (spec.dtype()) {
+            case F64 -> MemorySegment.copy(Memory.ALL, ValueLayout.JAVA_DOUBLE, address, values, 0, values.length);
+            case F32 -> Arrays.setAll(values, i -> Memory.getFloat(address + 4L * i));
+            case BF16 -> Arrays.setAll(values, i -> bfloat16(Memory.getShort(address + 2L * i)));
+            case F16 -> Arrays.setAll(values, i -> Float.float16ToFloat(Memory.getShort(address + 2L * i)));
+            case I64 -> Arrays.setAll(values, i -> Memory.getLong(address + 8L * i));
+            case I32 -> Arrays.setAll(values, i -> Memory.getInt(address + 4L * i));
+            case U8, BOOL -> Arrays.setAll(values, i -> Memory.getByte(address + i) & 0xff);
+        }
+        return values;
+    }
+
+    static long[] toLongArray(Tensor x) {
+        if (x.dtype() != DType.I64) {
+            return Arrays.stream(toDoubleArray(x)).mapToLong(v -> (long) v).toArray();
+        }
+        return decodeLongs(x.spec(), address(x));
+    }
+
+    /** Address of the evaluated, still valid value. */
+    private static long address(Tensor x) {
+        return Evaluation.read(x).address();
+    }
+}

@@ -1,0 +1,26 @@
+// The open family: operations with a kernel of their own whose meaning is given by a decomposition into other ops.
+package dev.heddle.engine.op;
+
+import dev.heddle.engine.Tensor;
+import java.util.List;
+
+/**
+ * An operation defined in terms of others. The decomposition is its meaning, its test oracle, its default gradient, and
+ * what a backend without a kernel runs. Implementations are records; a fused gradient is just another fused op.
+ */
+public non-sealed interface Fused extends Op {
+    /** The outputs recorded from the inputs with other ops; must agree with {@link #infer}. */
+    List<Tensor> decompose(List<Tensor> inputs);
+
+    /**
+     * The gradients for the inputs, recorded; null entries for inputs without one. The default differentiates the
+     * decomposition.
+     *
+     * @param inputs the inputs of the op
+     * @param outputs its outputs
+     * @param gradients the gradient for each output, null where none flows
+     */
+    default List<Tensor> gradient(List<Tensor> inputs, List<Tensor> outputs, List<Tensor> gradients) {
+        return dev.heddle.engine.Gradients.throughDecomposition(this, inputs, gradients);
+    }
+}

@@ -1,0 +1,31 @@
+// What a device has to offer for the planner to make plans for it.
+package dev.heddle.engine.plan;
+
+import dev.heddle.engine.op.Convolution;
+import dev.heddle.engine.op.Fused;
+import dev.heddle.engine.op.Op;
+import dev.heddle.engine.op.Spec;
+import java.util.List;
+
+/** A device's kernels, and their wishes about layouts. */
+public interface Backend {
+    /** Whether there is a kernel for a fused op; otherwise it is decomposed. */
+    boolean supports(Fused op, List<Spec> inputs);
+
+    /**
+     * The layout in which an op wants an input: the given one if it takes that, another (a copy is made) if not.
+     *
+     * @param input the input's place
+     * @param layouts of all inputs
+     */
+    Layout inputLayout(Op op, int input, List<Layout> layouts);
+
+    /** The layout in which an op writes an output best, when the planner is free to choose; dense, no offset. */
+    Layout outputLayout(Op op, Spec output, List<Layout> inputs);
+
+    /** Whether a convolution can add a bias and apply a relu as it stores. */
+    boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs);
+
+    /** The kernel of a step. */
+    Kernel kernel(Step step);
+}

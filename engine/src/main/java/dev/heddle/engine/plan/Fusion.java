@@ -1,0 +1,230 @@
+// The passes that make fewer, larger kernels: common subexpressions, elementwise fusion, convolution epilogues.
+package dev.heddle.engine.plan;
+
+import dev.heddle.engine.op.Convolution;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Expr;
+import dev.heddle.engine.op.Movement;
+import dev.heddle.engine.op.Op;
+import dev.heddle.engine.op.Reduce;
+import dev.heddle.engine.op.Spec;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Rewrites a list of instructions in topological order. */
+final class Fusion {
+    /** Bounds on one fused kernel: beyond them registers spill and compilation slows. */
+    private static final int MAX_INPUTS = 16;
+    private static final int MAX_SIZE = 160;
+    private static final int MAX_SCALAR_SIZE = 8;
+
+    private final Planner planner;
+    private final Backend backend;
+    private final Instruction[] producer; // by value
+    private final int[] uses; // by value: number of instructions that read it, or more than that if it is wanted itself
+    private final boolean[] merged; // by graph node
+
+    Fusion(Planner planner, Backend backend) {
+        this.planner = planner;
+        this.backend = backend;
+        producer = new Instruction[planner.values()];
+        uses = new int[planner.values()];
+        merged = new boolean[planner.graph().nodes()];
+    }
+
+    /** Merges instructions that do the same to the same values. */
+    static List<Instruction> commonSubexpressions(List<Instruction> instructions, int[] alias) {
+        record Key(Op op, List<Integer> inputs) {}
+        Map<Key, Instruction> known = new HashMap<>();
+        List<Instruction> kept = new ArrayList<>();
+        for (Instruction i : instructions) {
+            for (int k = 0; k < i.inputs.length; k++) {
+                i.inputs[k] = alias[i.inputs[k]];
+            }
+            Instruction same = known.putIfAbsent(new Key(i.op, Arrays.stream(i.inputs).boxed().toList()), i);
+            if (same == null) {
+                kept.add(i);
+                continue;
+            }
+            for (int k = 0; k < i.outputs.length; k++) {
+                alias[i.outputs[k]] = same.outputs[k];
+            }
+        }
+        return kept;
+    }
+
+    /** Fuses what can be. */
+    List<Instruction> fuse(List<Instruction> instructions) {
+        for (Instruction i : instructions) {
+            for (int value : i.outputs) {
+                producer[value] = i;
+            }
+            countInputs(i, 1);
+        }
+        for (int value : planner.wanted()) {
+            uses[value] += 2;
+        }
+        for (Instruction i : instructions) {
+            if (i.op instanceof Elementwise || i.op instanceof Reduce) {
+                absorbProducers(i);
+            }
+        }
+        List<Instruction> result = new ArrayList<>();
+        for (Instruction i : instructions) {
+            if (!merged[i.node]) {
+                result.add(foldIntoConvolution(i));
+            }
+        }
+        result.removeIf(i -> merged[i.node]);
+        return result;
+    }
+
+    private void countInputs(Instruction i, int by) {
+        for (int k = 0; k < i.inputs.length; k++) {
+            boolean first = true;
+            for (int before = 0; before < k; before++) {
+                first &= i.inputs[before] != i.inputs[k];
+            }
+            if (first) {
+                uses[i.inputs[k]] += by;
+            }
+        }
+    }
+
+    /** Puts elementwise producers that nobody else needs into the expressions of a consumer. */
+    private void absorbProducers(Instruction consumer) {
+        boolean grown = true;
+        while (grown) {
+            grown = false;
+            for (int value : consumer.inputs) {
+                Instruction p = producer[value];
+                if (p != null && p.op instanceof Elementwise e && e.outputs().size() == 1 && uses[value] == 1
+                        && fits(consumer, value, e, p) && absorb(consumer, value, e.outputs().getFirst(), p)) {
+                    grown = true;
+                    break;
+                }
+            }
+        }
+    }
+
+    private boolean fits(Instruction consumer, int value, Elementwise e, Instruction p) {
+        Spec made = planner.spec(value);
+        if (consumer.op instanceof Reduce) {
+            return true;
+        }
+        return made.shape().equals(planner.spec(consumer.outputs[0]).shape())
+                || made.shape().elements() == 1 && made.shape().rank() <= planner.spec(consumer.outputs[0]).shape().rank()
+                        && e.outputs().getFirst().size() <= MAX_SCALAR_SIZE;
+    }
+
+    private boolean absorb(Instruction consumer, int value, Expr made, Instruction p) {
+        List<Integer> inputs = new ArrayList<>();
+        for (int input : consumer.inputs) {
+            if (input != value && !inputs.contains(input)) {
+                inputs.add(input);
+            }
+        }
+        for (int input : p.inputs) {
+            if (!inputs.contains(input)) {
+                inputs.add(input);
+            }
+        }
+        if (inputs.size() > MAX_INPUTS) {
+            return false;
+        }
+        Expr substituted = made.substitute(renumber(p.inputs, inputs));
+        Expr[] replacements = renumber(consumer.inputs, inputs);
+        for (int k = 0; k < replacements.length; k++) {
+            if (consumer.inputs[k] == value) {
+                replacements[k] = substituted;
+            }
+        }
+        if (consumer.op instanceof Elementwise e) {
+            List<Expr> outputs = new ArrayList<>();
+            int size = 0;
+            for (Expr output : e.outputs()) {
+                outputs.add(output.substitute(replacements));
+                size += outputs.getLast().size();
+            }
+            if (size > MAX_SIZE * outputs.size()) {
+                return false;
+            }
+            take(consumer, inputs, p);
+            consumer.op = new Elementwise(outputs);
+        } else {
+            Expr prologue = consumer.prologue == null ? replacements[0] : consumer.prologue.substitute(replacements);
+            if (prologue.size() > MAX_SIZE) {
+                return false;
+            }
+            take(consumer, inputs, p);
+            consumer.prologue = prologue;
+        }
+        return true;
+    }
+
+    private void take(Instruction consumer, List<Integer> inputs, Instruction p) {
+        countInputs(consumer, -1);
+        countInputs(p, -1);
+        consumer.inputs = inputs.stream().mapToInt(i -> i).toArray();
+        countInputs(consumer, 1);
+        merged[p.node] = true;
+    }
+
+    private Expr[] renumber(int[] from, List<Integer> to) {
+        Expr[] result = new Expr[from.length];
+        for (int k = 0; k < from.length; k++) {
+            result[k] = new Expr.Input(to.indexOf(from[k]), planner.spec(from[k]).dtype());
+        }
+        return result;
+    }
+
+    /** Turns {@code max(conv + bias, 0)}, or a part of it, into an epilogue of the convolution. */
+    private Instruction foldIntoConvolution(Instruction i) {
+        if (!(i.op instanceof Elementwise e) || e.outputs().size() != 1) {
+            return i;
+        }
+        Expr rest = e.outputs().getFirst();
+        boolean relu = false;
+        if (rest instanceof Expr.Binary(Expr.BinaryOp op, Expr a, Expr.Constant c) && op == Expr.BinaryOp.MAX && c.value() == 0) {
+            relu = true;
+            rest = a;
+        }
+        int convolved = -1;
+        int bias = -1;
+        if (rest instanceof Expr.Binary(Expr.BinaryOp op, Expr.Input a, Expr.Input b) && op == Expr.BinaryOp.ADD) {
+            convolved = i.inputs[a.index()];
+            bias = channelVector(i.inputs[b.index()], planner.spec(convolved));
+            if (bias < 0) {
+                return i;
+            }
+        } else if (relu && rest instanceof Expr.Input a) {
+            convolved = i.inputs[a.index()];
+        }
+        Instruction p = convolved < 0 ? null : producer[convolved];
+        if (p == null || !(p.op instanceof Convolution conv) || conv.direction() != Convolution.Direction.FORWARD
+                || uses[convolved] != 1 || p.epilogue != Step.Epilogue.NONE || p.inputs.length != 2
+                || !backend.foldsBiasAndRelu(conv, List.of(planner.spec(p.inputs[0]), planner.spec(p.inputs[1])))) {
+            return i;
+        }
+        merged[p.node] = true;
+        int[] inputs = bias < 0 ? p.inputs : new int[] {p.inputs[0], p.inputs[1], bias};
+        Instruction folded = new Instruction(conv, inputs, i.outputs, i.node);
+        folded.epilogue = new Step.Epilogue(bias >= 0, relu);
+        return folded;
+    }
+
+    /** The {@code (O)} value of which a value is the {@code (O, 1, ...)} view that broadcasts over channels, or -1. */
+    private int channelVector(int value, Spec y) {
+        Instruction p = producer[value];
+        if (p == null || !(p.op instanceof Movement.Reshape) || planner.spec(p.inputs[0]).shape().rank() != 1) {
+            return -1;
+        }
+        Spec view = planner.spec(value);
+        boolean channels = view.shape().rank() == y.shape().rank() - 1 && view.shape().dim(0) == y.shape().dim(1)
+                && view.shape().elements() == y.shape().dim(1) && view.dtype() == y.dtype();
+        return channels ? p.inputs[0] : -1;
+    }
+}

@@ -1,0 +1,212 @@
+// A compiled graph: a flat list of kernel calls on memory that was laid out beforehand.
+package dev.heddle.engine.plan;
+
+import dev.heddle.engine.memory.Buffer;
+import dev.heddle.engine.memory.Memory;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Step.Operand;
+import java.util.List;
+
+/**
+ * What runs when a graph is evaluated. Print it to see the steps, what was fused, where values live and how much memory is
+ * needed. One run at a time.
+ */
+public final class Plan {
+    /** Looks at the result of a step; used to find the first NaN. */
+    public interface Check {
+        /** Called after the step that computed an output of a graph node, contiguous at {@code address}. */
+        void check(int node, Spec spec, long address);
+    }
+
+    /** Scratch memory, shared by all plans of the device: evaluations run one at a time. */
+    private static Buffer arena;
+
+    private final PlanCache.Source source;
+    private final List<Step> steps;
+    private final List<Storage> storages;
+    private final Kernel[] kernels;
+    private final long[][] addresses; // by step, the kernel's argument
+    private final int[][] argumentStorage; // by step
+    private final long[][] argumentOffset; // by step, bytes
+    private final ArenaLayout layout;
+    private final long[] table; // by storage, addresses in the current run
+    private final Buffer scalars; // 8 bytes a scalar
+    private long arenaAddress = -1;
+
+    Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, Backend backend) {
+        this.source = source;
+        this.steps = List.copyOf(steps);
+        this.storages = List.copyOf(storages);
+        int n = steps.size();
+        kernels = new Kernel[n];
+        long[] workspaces = new long[n];
+        for (int i = 0; i < n; i++) {
+            kernels[i] = backend.kernel(steps.get(i));
+            workspaces[i] = kernels[i].workspaceBytes();
+        }
+        layout = new ArenaLayout(steps, storages, workspaces);
+        table = new long[storages.size() + n];
+        addresses = new long[n][];
+        argumentStorage = new int[n][];
+        argumentOffset = new long[n][];
+        for (int i = 0; i < n; i++) {
+            bind(i, workspaces[i] > 0);
+        }
+        int count = (int) storages.stream().filter(s -> s.kind() == Storage.Kind.SCALAR).count();
+        scalars = count == 0 ? null : Buffer.allocate(8L * count, "plan scalars");
+        int next = 0;
+        for (int s = 0; s < storages.size(); s++) {
+            if (storages.get(s).kind() == Storage.Kind.SCALAR) {
+                table[s] = scalars.address() + 8L * next++;
+            }
+        }
+    }
+
+    private void bind(int i, boolean workspace) {
+        Step step = steps.get(i);
+        int inputs = step.inputs().size();
+        int operands = inputs + step.outputs().size();
+        addresses[i] = new long[operands + (workspace ? 1 : 0)];
+        argumentStorage[i] = new int[addresses[i].length];
+        argumentOffset[i] = new long[addresses[i].length];
+        for (int k = 0; k < operands; k++) {
+            Operand operand = k < inputs ? step.inputs().get(k) : step.outputs().get(k - inputs);
+            argumentStorage[i][k] = operand.storage();
+            argumentOffset[i][k] = operand.layout().byteOffset();
+        }
+        if (workspace) {
+            argumentStorage[i][operands] = storages.size() + i;
+        }
+    }
+
+    /** Bytes of scratch memory the plan needs while it runs, besides its sources, states and results. */
+    public long peakBytes() {
+        return layout.bytes;
+    }
+
+    /** Number of kernel calls. */
+    public int size() {
+        return steps.size();
+    }
+
+    /** The steps, in order. */
+    public List<Step> steps() {
+        return steps;
+    }
+
+    /**
+     * Runs the plan.
+     *
+     * @param check called behind each step, or null
+     */
+    public void run(Bindings bindings, Check check) {
+        bind(bindings);
+        for (int i = 0; i < kernels.length; i++) {
+            long[] arguments = addresses[i];
+            int[] from = argumentStorage[i];
+            long[] offsets = argumentOffset[i];
+            for (int k = 0; k < arguments.length; k++) {
+                arguments[k] = table[from[k]] + offsets[k];
+            }
+            kernels[i].run(arguments);
+            if (check != null) {
+                check(check, steps.get(i), arguments);
+            }
+        }
+    }
+
+    private static void check(Check check, Step step, long[] arguments) {
+        for (int k = 0; k < step.outputs().size(); k++) {
+            Layout output = step.outputs().get(k).layout();
+            if (output.isDense()) { // the order of the elements does not matter
+                check.check(step.node(), output.spec(), arguments[step.inputs().size() + k]);
+            }
+        }
+    }
+
+    private void bind(Bindings bindings) {
+        if (layout.bytes > 0) {
+            reserveArena(layout.bytes);
+            if (arena.address() != arenaAddress) {
+                arenaAddress = arena.address();
+                for (int s = 0; s < table.length; s++) {
+                    if (layout.offsets[s] >= 0) {
+                        table[s] = arenaAddress + layout.offsets[s];
+                    }
+                }
+            }
+        }
+        for (int s = 0; s < storages.size(); s++) {
+            Storage storage = storages.get(s);
+            switch (storage.kind()) {
+                case ARENA -> { }
+                case SCALAR -> Memory.putLong(table[s], given(bindings, storage.index()));
+                case SOURCE -> table[s] = given(bindings, storage.index());
+                case STATE -> table[s] = bindings.states()[source.slots()[storage.index()]];
+                case ROOT -> table[s] = bindings.roots()[storage.index()];
+            }
+        }
+    }
+
+    private long given(Bindings bindings, int value) {
+        int original = source.sourceValues()[value];
+        return original >= 0 ? bindings.sources()[original] : source.constants()[value];
+    }
+
+    private static void reserveArena(long bytes) {
+        if (arena == null || arena.bytes() < bytes) {
+            if (arena != null) {
+                arena.close();
+                arena = null;
+            }
+            arena = Buffer.allocate(bytes, "plan arena");
+        }
+    }
+
+    /** The steps, one a line, with what was fused, where operands live and how they lie, and the memory needed. */
+    @Override
+    public String toString() {
+        StringBuilder text = new StringBuilder();
+        text.append("plan: ").append(source.graph().nodes()).append(" recorded nodes, ").append(steps.size())
+                .append(" steps, peak ").append(peakBytes()).append(" bytes of scratch\n");
+        for (int i = 0; i < steps.size(); i++) {
+            Step step = steps.get(i);
+            text.append(String.format("%4d  %-24s", i, name(step)));
+            for (Operand output : step.outputs()) {
+                text.append(' ').append(place(output));
+            }
+            text.append(" <-");
+            for (Operand input : step.inputs()) {
+                text.append(' ').append(place(input));
+            }
+            if (step.op() instanceof Elementwise e && e.outputs().getFirst().size() > 2) {
+                text.append("   ").append(e.outputs());
+            } else if (step.prologue() != null) {
+                text.append("   of ").append(step.prologue());
+            }
+            text.append('\n');
+        }
+        return text.toString();
+    }
+
+    private static String name(Step step) {
+        String name = step.prologue() != null ? "fused_" + step.op().name() : step.op().name();
+        if (step.op() instanceof Elementwise e && e.outputs().getFirst().size() > 4) {
+            name = "fused_" + name;
+        }
+        return name + (step.epilogue().bias() ? "+bias" : "") + (step.epilogue().relu() ? "+relu" : "");
+    }
+
+    private String place(Operand operand) {
+        Storage storage = storages.get(operand.storage());
+        String where = switch (storage.kind()) {
+            case ARENA -> "@" + (layout.offsets[operand.storage()] + operand.layout().byteOffset());
+            case SCALAR -> "scalar";
+            case SOURCE -> "data" + storage.index();
+            case STATE -> "state" + storage.index();
+            case ROOT -> "result" + storage.index();
+        };
+        return where + ":" + operand.layout();
+    }
+}

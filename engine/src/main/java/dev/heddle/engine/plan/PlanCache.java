@@ -1,0 +1,55 @@
+// Plans by the structure of the graphs they were compiled from.
+package dev.heddle.engine.plan;
+
+import dev.heddle.engine.memory.Buffer;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+
+/** Least-recently-used cache; callers see to it that one thread uses it at a time. */
+public final class PlanCache {
+    /**
+     * What is compiled: a graph in which only supported ops are left.
+     *
+     * @param sourceValues by value, the value of the original graph whose binding it takes; -1 for constants
+     * @param constants by value, address or bits where the decomposition made a constant
+     * @param slots by variable slot, the slot of the original graph
+     * @param owned the memory of the constants, alive as long as the plan
+     */
+    public record Source(Graph graph, int[] sourceValues, long[] constants, int[] slots, List<Buffer> owned) {}
+
+    private record Key(Graph graph, boolean fusion) {}
+
+    private final Map<Key, Plan> plans;
+    private long compiled;
+
+    /** A cache of at most {@code bound} plans. */
+    public PlanCache(int bound) {
+        plans = new LinkedHashMap<>(64, 0.75f, true) {
+            private static final long serialVersionUID = 1L;
+
+            @Override
+            protected boolean removeEldestEntry(Map.Entry<Key, Plan> eldest) {
+                return size() > bound;
+            }
+        };
+    }
+
+    /** The plan of a graph, compiled if there is none yet. */
+    public Plan get(Graph graph, boolean fusion, Supplier<Source> source, Backend backend) {
+        Key key = new Key(graph, fusion);
+        Plan plan = plans.get(key);
+        if (plan == null) {
+            plan = new Planner(source.get(), fusion, backend).plan();
+            compiled++;
+            plans.put(key, plan);
+        }
+        return plan;
+    }
+
+    /** Number of plans compiled so far. */
+    public long compiled() {
+        return compiled;
+    }
+}

@@ -1,0 +1,38 @@
+// One kernel call of a plan.
+package dev.heddle.engine.plan;
+
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Expr;
+import dev.heddle.engine.op.Op;
+import java.util.List;
+
+/**
+ * An op on memory.
+ *
+ * @param op what is done; of an {@link Elementwise}, the inputs' layouts are expanded to the shape of the outputs
+ * @param prologue of a reduction, the elementwise expression over the inputs that is reduced; else null
+ * @param epilogue of a convolution, what is done to the result as it is stored
+ * @param inputs where they are and how they lie
+ * @param outputs likewise
+ * @param node the node of the graph it computes, for messages
+ */
+public record Step(Op op, Expr prologue, Epilogue epilogue, List<Operand> inputs, List<Operand> outputs, int node) {
+    /** Additions to a convolution: a bias {@code (O)}, which is its third input, and a relu. */
+    public record Epilogue(boolean bias, boolean relu) {
+        /** Nothing added. */
+        public static final Epilogue NONE = new Epilogue(false, false);
+    }
+
+    /** A storage of the plan, seen through a layout. */
+    public record Operand(int storage, Layout layout) {}
+
+    /** The layouts of the inputs. */
+    public List<Layout> inputLayouts() {
+        return inputs.stream().map(Operand::layout).toList();
+    }
+
+    /** The layouts of the outputs. */
+    public List<Layout> outputLayouts() {
+        return outputs.stream().map(Operand::layout).toList();
+    }
+}

@@ -1,0 +1,222 @@
+// Record, plan, run: what is evaluated when, what is settled with it, and what stays recipe.
+package dev.heddle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.heddle.engine.memory.NativeMemory;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class EvaluationTest {
+    private static final float[] NONE = {};
+
+    @Test
+    void computesWhatWasRecorded() {
+        Tensor x = Tensor.of(new float[] {1, 2, 3, 4}, 2, 2);
+        assertArrayEquals(new float[] {3, 5, 7, 9}, x.mul(2).add(1).toFloatArray());
+        assertArrayEquals(new float[] {7, 10, 15, 22}, x.matmul(x).toFloatArray());
+        assertEquals(10, x.sum().item());
+        assertArrayEquals(new float[] {1, 3, 2, 4}, x.t().toFloatArray());
+        assertArrayEquals(new float[] {4, 6}, x.sum(0).toFloatArray());
+    }
+
+    @Test
+    void emptyAndScalarTensors() {
+        assertArrayEquals(NONE, Tensor.zeros(0, 3).add(1).toFloatArray());
+        assertEquals(0, Tensor.zeros(0, 3).sum().item());
+        assertEquals(5, Tensor.scalar(2).add(Tensor.scalar(3)).item());
+        assertArrayEquals(new float[] {0, 0}, Tensor.zeros(2, 0).matmul(Tensor.zeros(0, 1)).toFloatArray());
+    }
+
+    @Test
+    void shapesAreCheckedWhereTheyAreRecorded() {
+        Tensor a = Tensor.zeros(2, 3);
+        String message = assertThrows(ShapeException.class, () -> a.add(Tensor.zeros(4))).getMessage();
+        assertTrue(message.contains("add") && message.contains("(2, 3)") && message.contains("(4)"), message);
+        assertThrows(ShapeException.class, () -> a.matmul(a));
+        assertThrows(ShapeException.class, () -> a.reshape(4));
+        assertThrows(ShapeException.class, () -> a.sum(2));
+        assertThrows(ShapeException.class, () -> a.backward());
+    }
+
+    @Test
+    void aVariableIsUpdatedInPlaceAndItsOldValueBecomesStale() {
+        Variable w = new Variable("w", Tensor.of(1f, 2f), true);
+        Tensor before = w.value();
+        Tensor doubled = before.mul(2);
+        Tensor kept = before.mul(3).keep();
+        kept.add(1); // consumed, so that only keep() saves it
+        doubled.add(1).add(Tensor.scalar(0)); // likewise
+        w.set(w.value().add(10));
+        assertArrayEquals(new float[] {11, 12}, w.value().toFloatArray());
+        assertArrayEquals(new float[] {3, 6}, kept.toFloatArray());
+        String message = assertThrows(StaleTensorException.class, doubled::toFloatArray).getMessage();
+        assertTrue(message.contains("'w'") && message.contains("keep()"), message);
+        assertThrows(StaleTensorException.class, before::toFloatArray);
+    }
+
+    @Test
+    void unreadResultsAreComputedBeforeWhatTheyNeedIsOverwritten() {
+        Variable w = new Variable("w", Tensor.of(1f, 2f), true);
+        Tensor metric = w.value().sum();
+        Tensor loss = w.value().square().sum();
+        Gradients gradients = loss.backward();
+        w.set(w.value().sub(gradients.get(w).mul(0.5)));
+        Variable.settle(List.of(w));
+        assertEquals(3, metric.item());
+        assertEquals(5, loss.item());
+        assertArrayEquals(new float[] {0, 0}, w.value().toFloatArray());
+    }
+
+    @Test
+    void setsChainWithoutEvaluation() {
+        Variable n = new Variable("n", Tensor.scalar(0), false);
+        for (int i = 0; i < 5; i++) {
+            n.set(n.value().add(1));
+        }
+        assertEquals(5, n.value().item());
+        n.set(n.value().add(1));
+        Variable.settle(List.of(n));
+        assertEquals(6, n.value().item());
+    }
+
+    @Test
+    void variablesMaySwapValues() {
+        Variable a = new Variable("a", Tensor.of(1f, 2f, 3f), false);
+        Variable b = new Variable("b", Tensor.of(4f, 5f, 6f), false);
+        Tensor oldA = a.value();
+        a.set(b.value().flip(0));
+        b.set(oldA);
+        Variable.settle(List.of(a, b));
+        assertArrayEquals(new float[] {6, 5, 4}, a.value().toFloatArray());
+        assertArrayEquals(new float[] {1, 2, 3}, b.value().toFloatArray());
+    }
+
+    @Test
+    void anUpdateThatReadsTheOldValueOutOfStepIsNotDoneInPlace() {
+        Variable a = new Variable("a", Tensor.of(new float[] {1, 2, 3, 4}, 2, 2), false);
+        a.set(a.value().t().mul(10).add(a.value()));
+        assertArrayEquals(new float[] {11, 32, 23, 44}, a.value().toFloatArray());
+        Variable c = new Variable("c", Tensor.of(new float[] {1, 2, 3, 4}, 2, 2), false);
+        c.set(c.value().matmul(c.value()));
+        assertArrayEquals(new float[] {7, 10, 15, 22}, c.value().toFloatArray());
+    }
+
+    @Test
+    void closeEvaluatesUnreadResultsFirst() {
+        Tensor x = Tensor.of(1f, 2f);
+        Tensor sum = x.sum();
+        x.close();
+        assertEquals(3, sum.item());
+        assertThrows(IllegalStateException.class, () -> x.add(1).toFloatArray());
+    }
+
+    @Test
+    void gradientsOfGradients() {
+        Tensor x = Tensor.of(2f, 3f);
+        Tensor first = Gradients.of(x.pow(3).sum(), x).getFirst();
+        Tensor second = Gradients.of(first.sum(), x).getFirst();
+        assertArrayEquals(new float[] {12, 27}, first.toFloatArray(), 1e-4f);
+        assertArrayEquals(new float[] {12, 18}, second.toFloatArray(), 1e-4f);
+    }
+
+    @Test
+    void noGradientFlowsThroughDetach() {
+        Variable w = new Variable("w", Tensor.of(3f), true);
+        Gradients gradients = w.value().mul(w.value().detach()).sum().backward();
+        assertArrayEquals(new float[] {3}, gradients.get(w).toFloatArray());
+        Variable frozen = new Variable("frozen", Tensor.of(3f), true);
+        frozen.trainable(false);
+        assertTrue(frozen.value().mul(w.value()).sum().backward().variables().equals(java.util.Set.of(w)));
+    }
+
+    @Test
+    void aSteadyStepCompilesNoPlanAndAllocatesNothing() {
+        Variable w = new Variable("w", new Generator(1).randn(64, 32), true);
+        Variable m = new Variable("m", Tensor.zeros(64, 32), false);
+        float[] data = new float[16 * 64];
+        long plans = 0;
+        long allocations = 0;
+        double first = 0;
+        double last = 0;
+        for (int step = 0; step < 60; step++) {
+            if (step == 20) {
+                plans = Debug.plansCompiled();
+                allocations = NativeMemory.nativeAllocations();
+            }
+            java.util.Arrays.fill(data, step % 7);
+            Tensor x = Tensor.of(data, 16, 64);
+            Tensor loss = x.matmul(w.value()).square().mean();
+            Gradients gradients = loss.backward();
+            m.set(m.value().mul(0.9).add(gradients.get(w)));
+            w.set(w.value().sub(m.value().mul(1e-4 / (step + 1)))); // a number that changes each step
+            Variable.settle(List.of(w, m));
+            last = loss.item();
+            first = step == 1 ? last : first;
+            loss.close();
+            x.close();
+        }
+        assertEquals(plans, Debug.plansCompiled());
+        assertEquals(allocations, NativeMemory.nativeAllocations());
+        assertTrue(Double.isFinite(last));
+    }
+
+    @Test
+    void theNanCheckNamesOperationAndLine() {
+        Debug.checkNaN(true);
+        try {
+            Tensor x = Tensor.of(1f, 0f);
+            Tensor y = x.log().mul(2).sum();
+            String message = assertThrows(NonFiniteException.class, y::item).getMessage();
+            assertTrue(message.startsWith("log") && message.contains("made -Infinity at element 1"), message);
+        } finally {
+            Debug.checkNaN(false);
+        }
+    }
+
+    @Test
+    void eagerAndUnfusedGiveTheSameBits() {
+        float[] expected = program();
+        Debug.fusion(false);
+        assertArrayEquals(expected, program());
+        Debug.fusion(true);
+        Debug.eager(true);
+        assertArrayEquals(expected, program());
+        Debug.eager(false);
+    }
+
+    private static float[] program() {
+        Tensor x = new Generator(7).randn(33, 17);
+        Tensor y = x.map(Activations::gelu).add(x.tanh()).mul(0.3).sub(x.mean(true, 1));
+        return Functional.softmax(y, 1).matmul(x.t()).toFloatArray();
+    }
+
+    @Test
+    void aPlanSaysWhatItRuns() {
+        Tensor x = Tensor.of(1f, 2f);
+        x.mul(2).add(1).map(Activations::relu).sum().item();
+        String text = Debug.lastPlan().toString();
+        assertTrue(text.contains("fused_sum") && text.contains("peak"), text);
+        assertEquals(1, Debug.lastPlan().size());
+    }
+
+    @Test
+    void tensorsMayBeUsedFromSeveralThreads() throws InterruptedException {
+        Variable n = new Variable("n", Tensor.of(1f), false);
+        Tensor shared = n.value().add(1);
+        float[][] results = new float[8][];
+        Thread[] threads = new Thread[results.length];
+        for (int i = 0; i < threads.length; i++) {
+            int id = i;
+            threads[i] = new Thread(() -> results[id] = shared.mul(id).toFloatArray());
+            threads[i].start();
+        }
+        for (int i = 0; i < threads.length; i++) {
+            threads[i].join();
+            assertArrayEquals(new float[] {2 * i}, results[i]);
+        }
+    }
+}

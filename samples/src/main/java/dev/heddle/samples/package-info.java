@@ -1,0 +1,4 @@
+/**
+ * Runnable models and the {@code heddle} command line.
+ */
+package dev.heddle.samples;
