@@ -1,6 +1,7 @@
 // Turns recorded nodes into a Graph, the planner's input, and remembers which node each source of it came from.
 package dev.heddle.engine;
 
+import dev.heddle.engine.memory.Float16;
 import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Op;
 import dev.heddle.engine.op.Source;
@@ -124,7 +125,7 @@ final class GraphBuilder {
         return switch (node.specs.getFirst().dtype()) {
             case F64 -> Double.doubleToRawLongBits(node.scalar);
             case F32 -> Float.floatToRawIntBits((float) node.scalar);
-            case BF16 -> HostData.toBfloat16((float) node.scalar);
+            case BF16 -> Float16.toBfloat16((float) node.scalar);
             case F16 -> Float.floatToFloat16((float) node.scalar);
             case I64, I32, U8 -> node.integer;
             case BOOL -> node.scalar != 0 ? 1 : 0;
@@ -138,7 +139,7 @@ final class GraphBuilder {
                 double x = switch (spec.dtype()) {
                     case F64 -> Memory.getDouble(address + 8 * i);
                     case F32 -> Memory.getFloat(address + 4 * i);
-                    case BF16 -> HostData.bfloat16(Memory.getShort(address + 2 * i));
+                    case BF16 -> Float16.bfloat16(Memory.getShort(address + 2 * i));
                     default -> Float.float16ToFloat(Memory.getShort(address + 2 * i));
                 };
                 if (!Double.isFinite(x)) {

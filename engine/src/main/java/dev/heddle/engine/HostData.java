@@ -2,6 +2,7 @@
 package dev.heddle.engine;
 
 import dev.heddle.engine.memory.Buffer;
+import dev.heddle.engine.memory.Float16;
 import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
@@ -60,23 +61,10 @@ final class HostData {
         return switch (dtype) {
             case F64 -> value;
             case F32 -> (float) value;
-            case BF16 -> bfloat16(toBfloat16((float) value));
+            case BF16 -> Float16.bfloat16(Float16.toBfloat16((float) value));
             case F16 -> Float.float16ToFloat(Float.floatToFloat16((float) value));
             case I64, I32, U8, BOOL -> (long) value;
         };
-    }
-
-    static float bfloat16(short bits) {
-        return Float.intBitsToFloat(bits << 16);
-    }
-
-    /** Round to nearest even; NaN stays NaN. */
-    static short toBfloat16(float value) {
-        int bits = Float.floatToRawIntBits(value);
-        if (value != value) {
-            return (short) (bits >>> 16 | 0x40);
-        }
-        return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
     }
 
     static float[] toFloatArray(Tensor x) {
@@ -108,7 +96,7 @@ final class HostData {
             case I64 -> new long[] {bits};
             case F64 -> new double[] {Double.longBitsToDouble(bits)};
             case F32 -> new double[] {Float.intBitsToFloat((int) bits)};
-            case BF16 -> new double[] {bfloat16((short) bits)};
+            case BF16 -> new double[] {Float16.bfloat16((short) bits)};
             case F16 -> new double[] {Float.float16ToFloat((short) bits)};
             case I32, U8, BOOL -> new double[] {bits};
         };
@@ -125,7 +113,7 @@ final class HostData {
         switch (spec.dtype()) {
             case F64 -> MemorySegment.copy(Memory.ALL, ValueLayout.JAVA_DOUBLE, address, values, 0, values.length);
             case F32 -> Arrays.setAll(values, i -> Memory.getFloat(address + 4L * i));
-            case BF16 -> Arrays.setAll(values, i -> bfloat16(Memory.getShort(address + 2L * i)));
+            case BF16 -> Arrays.setAll(values, i -> Float16.bfloat16(Memory.getShort(address + 2L * i)));
             case F16 -> Arrays.setAll(values, i -> Float.float16ToFloat(Memory.getShort(address + 2L * i)));
             case I64 -> Arrays.setAll(values, i -> Memory.getLong(address + 8L * i));
             case I32 -> Arrays.setAll(values, i -> Memory.getInt(address + 4L * i));

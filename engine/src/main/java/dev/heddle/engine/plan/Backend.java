@@ -28,4 +28,10 @@ public interface Backend {
 
     /** The kernel of a step. */
     Kernel kernel(Step step);
+
+    /**
+     * Runs kernels {@code from} (inclusive) to {@code to} (exclusive): the same elementwise op on unrelated tensors, such as
+     * an optimizer's updates of all parameters.
+     */
+    void runTogether(Kernel[] kernels, long[][] arguments, int from, int to);
 }

@@ -28,6 +28,7 @@ final class Lowering {
     private final List<Step> steps = new ArrayList<>();
     private final List<Step> lastSteps = new ArrayList<>();
     private final int[] lastReader; // by variable slot: position of the last instruction that reads the old value
+    private final boolean[] onlyReshaped; // by value: all that reads it is a reshape, which takes row-major order best
     private final int[] stateStorage; // by variable slot, -1 until used
 
     Lowering(Planner planner, Backend backend, List<Instruction> instructions, Planner.Target[] targets) {
@@ -41,6 +42,13 @@ final class Lowering {
         Arrays.fill(stateStorage, -1);
         lastReader = new int[stateStorage.length];
         Arrays.fill(lastReader, -1);
+        onlyReshaped = new boolean[planner.values()];
+        Arrays.fill(onlyReshaped, true);
+        for (Instruction i : instructions) {
+            for (int value : i.inputs) {
+                onlyReshaped[value] &= i.op instanceof Movement.Reshape;
+            }
+        }
     }
 
     Plan lower() {
@@ -140,7 +148,9 @@ final class Lowering {
         Planner.Target target = targets[value];
         Layout chosen = Layout.contiguous(spec);
         if (target == null) {
-            chosen = backend.outputLayout(i.op, spec, inputs);
+            if (!(i.op instanceof Elementwise && onlyReshaped[value])) {
+                chosen = backend.outputLayout(i.op, spec, inputs);
+            }
             storage[value] = newStorage(Storage.Kind.ARENA, 0, spec.bytes());
         } else if (!target.state()) {
             storage[value] = newStorage(Storage.Kind.ROOT, target.index(), spec.bytes());

@@ -6,7 +6,10 @@ import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Step.Operand;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 
 /**
  * What runs when a graph is evaluated. Print it to see the steps, what was fused, where values live and how much memory is
@@ -23,9 +26,11 @@ public final class Plan {
     private static Buffer arena;
 
     private final PlanCache.Source source;
+    private final Backend backend;
     private final List<Step> steps;
     private final List<Storage> storages;
     private final Kernel[] kernels;
+    private final int[] groupEnd; // by step, the end of the group of equal updates it is in
     private final long[][] addresses; // by step, the kernel's argument
     private final int[][] argumentStorage; // by step
     private final long[][] argumentOffset; // by step, bytes
@@ -36,6 +41,7 @@ public final class Plan {
 
     Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, Backend backend) {
         this.source = source;
+        this.backend = backend;
         this.steps = List.copyOf(steps);
         this.storages = List.copyOf(storages);
         int n = steps.size();
@@ -45,6 +51,7 @@ public final class Plan {
             kernels[i] = backend.kernel(steps.get(i));
             workspaces[i] = kernels[i].workspaceBytes();
         }
+        groupEnd = groups();
         layout = new ArenaLayout(steps, storages, workspaces);
         table = new long[storages.size() + n];
         addresses = new long[n][];
@@ -61,6 +68,34 @@ public final class Plan {
                 table[s] = scalars.address() + 8L * next++;
             }
         }
+    }
+
+    /** Joins runs of equal updates of variables, none of which reads what another writes. */
+    private int[] groups() {
+        int n = steps.size();
+        int[] end = new int[n];
+        for (int i = 0; i < n;) {
+            Set<Integer> read = new HashSet<>();
+            Set<Integer> written = new HashSet<>();
+            int next = i;
+            do {
+                Step step = steps.get(next++);
+                step.inputs().forEach(x -> read.add(x.storage()));
+                step.outputs().forEach(x -> written.add(x.storage()));
+            } while (next < n && isUpdate(steps.get(i)) && isUpdate(steps.get(next))
+                    && steps.get(i).op().equals(steps.get(next).op())
+                    && steps.get(next).inputs().stream().noneMatch(x -> written.contains(x.storage()))
+                    && steps.get(next).outputs().stream().noneMatch(x -> read.contains(x.storage())));
+            Arrays.fill(end, i, next, next);
+            i = next;
+        }
+        return end;
+    }
+
+    /** Whether a step only overwrites variables. */
+    private boolean isUpdate(Step step) {
+        return step.op() instanceof Elementwise
+                && step.outputs().stream().allMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE);
     }
 
     private void bind(int i, boolean workspace) {
@@ -85,9 +120,13 @@ public final class Plan {
         return layout.bytes;
     }
 
-    /** Number of kernel calls. */
+    /** Number of kernel calls; equal updates of several variables are one. */
     public int size() {
-        return steps.size();
+        int calls = 0;
+        for (int i = 0; i < groupEnd.length; i = groupEnd[i]) {
+            calls++;
+        }
+        return calls;
     }
 
     /** The steps, in order. */
@@ -109,9 +148,16 @@ public final class Plan {
             for (int k = 0; k < arguments.length; k++) {
                 arguments[k] = table[from[k]] + offsets[k];
             }
-            kernels[i].run(arguments);
-            if (check != null) {
-                check(check, steps.get(i), arguments);
+        }
+        for (int i = 0, end; i < kernels.length; i = end) {
+            end = groupEnd[i];
+            if (end == i + 1) {
+                kernels[i].run(addresses[i]);
+            } else {
+                backend.runTogether(kernels, addresses, i, end);
+            }
+            for (int k = i; check != null && k < end; k++) {
+                check(check, steps.get(k), addresses[k]);
             }
         }
     }
@@ -169,7 +215,7 @@ public final class Plan {
     public String toString() {
         StringBuilder text = new StringBuilder();
         text.append("plan: ").append(source.graph().nodes()).append(" recorded nodes, ").append(steps.size())
-                .append(" steps, peak ").append(peakBytes()).append(" bytes of scratch\n");
+                .append(" steps in ").append(size()).append(" calls, peak ").append(peakBytes()).append(" bytes of scratch\n");
         for (int i = 0; i < steps.size(); i++) {
             Step step = steps.get(i);
             text.append(String.format("%4d  %-24s", i, name(step)));
@@ -185,7 +231,7 @@ public final class Plan {
             } else if (step.prologue() != null) {
                 text.append("   of ").append(step.prologue());
             }
-            text.append('\n');
+            text.append(groupEnd[i] > i + 1 ? "   (with the next)\n" : "\n");
         }
         return text.toString();
     }

@@ -1,0 +1,132 @@
+// The CPU as a backend of the planner: which kernel runs a step, and which layouts it wants.
+package dev.heddle.engine.cpu;
+
+import dev.heddle.engine.cpu.codegen.ElementwiseKernel;
+import dev.heddle.engine.cpu.codegen.ReduceKernel;
+import dev.heddle.engine.op.Convolution;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Expr;
+import dev.heddle.engine.op.Fused;
+import dev.heddle.engine.op.Gather;
+import dev.heddle.engine.op.MatMul;
+import dev.heddle.engine.op.Movement;
+import dev.heddle.engine.op.Op;
+import dev.heddle.engine.op.Pooling;
+import dev.heddle.engine.op.Random;
+import dev.heddle.engine.op.Reduce;
+import dev.heddle.engine.op.Scatter;
+import dev.heddle.engine.op.Sort;
+import dev.heddle.engine.op.Source;
+import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Backend;
+import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
+import dev.heddle.engine.plan.Step;
+import java.util.List;
+import java.util.function.Supplier;
+
+/** oneDNN for products and convolutions, generated loops for the rest; plain Java where oneDNN is missing. */
+public final class CpuBackend implements Backend {
+    @Override
+    public boolean supports(Fused op, List<Spec> inputs) {
+        return false;
+    }
+
+    @Override
+    public Layout inputLayout(Op op, int input, List<Layout> layouts) {
+        Layout given = layouts.get(input);
+        return switch (op) {
+            case Elementwise e -> given;
+            case Reduce r -> given;
+            case Movement m -> given;
+            case MatMul m -> !OneDnn.available() || MatMulKernel.accepts(given) ? given : contiguous(given);
+            case Convolution c -> isWeights(c, input) || !usesOneDnn(c, specs(layouts)) ? contiguous(given) : channelsLast(given);
+            case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
+            default -> contiguous(given);
+        };
+    }
+
+    private static boolean isWeights(Convolution op, int input) {
+        return op.direction() != Convolution.Direction.BACKWARD_WEIGHTS && input > 0;
+    }
+
+    private static boolean usesOneDnn(Convolution op, List<Spec> inputs) {
+        List<Spec> operands = inputs.subList(0, 2); // a folded bias is none
+        return ConvolutionKernel.supports(op, operands, op.infer(operands).getFirst());
+    }
+
+    private static List<Spec> specs(List<Layout> layouts) {
+        return layouts.stream().map(Layout::spec).toList();
+    }
+
+    private static Layout contiguous(Layout given) {
+        return given.isContiguous() ? given : Layout.contiguous(given.spec());
+    }
+
+    private static Layout channelsLast(Layout given) {
+        return given.isChannelsLast() ? given : Layout.channelsLast(given.spec());
+    }
+
+    @Override
+    public Layout outputLayout(Op op, Spec output, List<Layout> inputs) {
+        boolean channelsLast = switch (op) {
+            case Convolution c -> c.direction() != Convolution.Direction.BACKWARD_WEIGHTS && usesOneDnn(c, specs(inputs));
+            case Pooling p -> inputs.getFirst().isChannelsLast();
+            default -> false;
+        };
+        return op instanceof Elementwise ? elementwiseLayout(output, inputs)
+                : channelsLast ? Layout.channelsLast(output) : Layout.contiguous(output);
+    }
+
+    /** The layout of the inputs, so that the loop runs through memory in order; channels-last wins. */
+    private static Layout elementwiseLayout(Spec output, List<Layout> inputs) {
+        Layout chosen = null;
+        for (Layout input : inputs) {
+            if (input.shape().equals(output.shape()) && input.isDense()
+                    && (chosen == null || input.isChannelsLast() && !chosen.isChannelsLast())) {
+                chosen = new Layout(output.dtype(), output.shape(), input.strides(), 0);
+            }
+        }
+        return chosen == null ? Layout.contiguous(output) : chosen;
+    }
+
+    @Override
+    public boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs) {
+        return usesOneDnn(op, inputs);
+    }
+
+    @Override
+    public Kernel kernel(Step step) {
+        List<Layout> in = step.inputLayouts();
+        Layout out = step.outputLayouts().getFirst();
+        return switch (step.op()) {
+            case Elementwise e -> ElementwiseKernel.of(e.outputs(), out.shape(), in, step.outputLayouts());
+            case Reduce r -> ReduceKernel.of(r.kind(),
+                    List.of(step.prologue() != null ? step.prologue() : new Expr.Input(0, in.getFirst().dtype())),
+                    in.getFirst().shape(), in, r.axes(), out);
+            case MatMul m -> firstOf(MatMulKernel.of(in.get(0), in.get(1), out), () -> JavaMatMul.of(in.get(0), in.get(1), out));
+            case Convolution c -> firstOf(ConvolutionKernel.of(step), () -> JavaConvolution.of(c, in, out));
+            case Pooling p -> PoolingKernel.of(p, in, out);
+            case Gather g -> IndexKernels.gather(g, in.get(0), in.get(1), out);
+            case Scatter s -> IndexKernels.scatter(s, in.get(0), in.get(1), out);
+            case Sort s -> SortKernel.of(s, in.getFirst());
+            case Random r -> new RandomKernel(r);
+            case Movement.Concat c -> CopyKernels.concat(c, in, out);
+            case Movement.Pad p -> CopyKernels.pad(p, in.getFirst(), out);
+            case Movement m -> throw new IllegalStateException(m + " is a layout, not a step");
+            case Fused f -> throw new IllegalStateException(f + " should have been decomposed");
+            case Source s -> throw new IllegalStateException(s + " is no step");
+        };
+    }
+
+    private static Kernel firstOf(Kernel preferred, Supplier<Kernel> other) {
+        return preferred != null ? preferred : other.get();
+    }
+
+    @Override
+    public void runTogether(Kernel[] kernels, long[][] arguments, int from, int to) {
+        for (int i = from; i < to; i++) {
+            kernels[i].run(arguments[i]);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+// Max and average pooling, forward and backward.
+package dev.heddle.engine.cpu;
+
+import dev.heddle.engine.DType;
+import dev.heddle.engine.memory.Float16;
+import dev.heddle.engine.memory.Memory;
+import dev.heddle.engine.op.Pooling;
+import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
+import java.util.List;
+
+/**
+ * Pooling over one to three axes, seen as three. All operands are contiguous or all are channels-last; channels-last
+ * {@code F32} runs over vectors of channels ({@link VectorPooling}), everything else element by element. An image belongs to
+ * one thread, so that overlapping windows add up in a fixed order.
+ */
+final class PoolingKernel implements Kernel {
+    final Pooling op;
+    final DType dtype;
+    final long images;
+    final long channels;
+    final int[] in = new int[3]; // spatial extents of x
+    final int[] out = new int[3]; // of y
+    final int[] kernel = new int[3];
+    final int[] stride = new int[3];
+    final int[] before = new int[3];
+    final int[] dilation = new int[3];
+    private final int[] after = new int[3];
+    private final boolean channelsLast;
+    private final boolean vector;
+    private final WorkerPool.RangeBody body;
+    long first; // x, or dy of an average's backward
+    long second; // dy or v
+    long result;
+
+    private PoolingKernel(Pooling op, List<Layout> inputs, Layout output) {
+        this.op = op;
+        Layout x = op.direction() == Pooling.Direction.BACKWARD ? output : inputs.getFirst();
+        Layout y = op.direction() == Pooling.Direction.BACKWARD ? inputs.getLast() : output;
+        dtype = x.dtype();
+        images = x.shape().dim(0);
+        channels = x.shape().dim(1);
+        int d = op.window().dims();
+        for (int i = 0; i < 3; i++) {
+            int axis = i - (3 - d);
+            boolean real = axis >= 0;
+            in[i] = real ? Math.toIntExact(x.shape().dim(axis + 2)) : 1;
+            out[i] = real ? Math.toIntExact(y.shape().dim(axis + 2)) : 1;
+            kernel[i] = real ? op.kernel().get(axis) : 1;
+            stride[i] = real ? op.window().stride().get(axis) : 1;
+            before[i] = real ? op.window().before().get(axis) : 0;
+            after[i] = real ? op.window().after().get(axis) : 0;
+            dilation[i] = real ? op.window().dilation().get(axis) : 1;
+        }
+        channelsLast = !x.isContiguous();
+        vector = dtype == DType.F32 && channels >= 4 && x.isChannelsLast() && y.isChannelsLast();
+        body = vector ? new VectorPooling(this)::run : this::run;
+    }
+
+    static PoolingKernel of(Pooling op, List<Layout> inputs, Layout output) {
+        return new PoolingKernel(op, inputs, output);
+    }
+
+    @Override
+    public void run(long[] addresses) {
+        boolean two = op.kind() == Pooling.Kind.MAX && op.direction() != Pooling.Direction.FORWARD;
+        first = addresses[0];
+        second = two ? addresses[1] : addresses[0];
+        result = addresses[two ? 2 : 1];
+        if (op.direction() == Pooling.Direction.BACKWARD) {
+            Memory.fill(result, images * channels * in[0] * in[1] * in[2] * dtype.bytes(), (byte) 0);
+        }
+        if (images * channels > 0) {
+            long perImage = (vector ? channels : 1) * (long) out[0] * out[1] * out[2] * kernel[0] * kernel[1] * kernel[2];
+            WorkerPool.shared().parallelFor(vector ? images : images * channels, Math.max(1, (1 << 15) / Math.max(1, perImage)), body);
+        }
+    }
+
+    /** Number of taps an average divides by: those inside x, or inside x and its padding. */
+    double divisor(int z, int y, int x) {
+        return (double) taps(0, z) * taps(1, y) * taps(2, x);
+    }
+
+    private int taps(int axis, int at) {
+        int low = op.countPadding() ? -before[axis] : 0;
+        int high = in[axis] + (op.countPadding() ? after[axis] : 0);
+        int count = 0;
+        for (int k = 0; k < kernel[axis]; k++) {
+            int i = at * stride[axis] - before[axis] + k * dilation[axis];
+            count += i >= low && i < high ? 1 : 0;
+        }
+        return count;
+    }
+
+    /** Planes {@code from} to {@code to} of {@code (N, C)}. */
+    private void run(long from, long to) {
+        long inPlane = (long) in[0] * in[1] * in[2];
+        long outPlane = (long) out[0] * out[1] * out[2];
+        for (long plane = from; plane < to; plane++) {
+            long n = plane / channels;
+            long c = plane % channels;
+            long step = channelsLast ? channels : 1; // between neighbours in a plane
+            long xBase = channelsLast ? n * inPlane * channels + c : plane * inPlane;
+            long yBase = channelsLast ? n * outPlane * channels + c : plane * outPlane;
+            for (int z = 0; z < out[0]; z++) {
+                for (int y = 0; y < out[1]; y++) {
+                    for (int x = 0; x < out[2]; x++) {
+                        window(xBase, step, yBase + (((long) z * out[1] + y) * out[2] + x) * step, z, y, x);
+                    }
+                }
+            }
+        }
+    }
+
+    private void window(long xBase, long step, long yIndex, int z, int y, int x) {
+        boolean max = op.kind() == Pooling.Kind.MAX;
+        boolean backward = op.direction() == Pooling.Direction.BACKWARD;
+        double scale = max ? 0 : 1 / divisor(z, y, x);
+        double share = backward && !max ? get(first, yIndex) * scale : 0;
+        double sum = 0;
+        double best = Double.NEGATIVE_INFINITY;
+        long place = -1;
+        for (int i = 0; i < kernel[0]; i++) {
+            int iz = z * stride[0] - before[0] + i * dilation[0];
+            for (int j = 0; j < kernel[1]; j++) {
+                int iy = y * stride[1] - before[1] + j * dilation[1];
+                for (int k = 0; k < kernel[2]; k++) {
+                    int ix = x * stride[2] - before[2] + k * dilation[2];
+                    if (iz < 0 || iz >= in[0] || iy < 0 || iy >= in[1] || ix < 0 || ix >= in[2]) {
+                        continue;
+                    }
+                    long at = xBase + (((long) iz * in[1] + iy) * in[2] + ix) * step;
+                    if (!max && backward) {
+                        put(result, at, get(result, at) + share);
+                        continue;
+                    }
+                    double value = get(first, at);
+                    sum += value;
+                    if (place < 0 || value > best || value != value && best == best) {
+                        best = value;
+                        place = at;
+                    }
+                }
+            }
+        }
+        if (!max) {
+            if (!backward) {
+                put(result, yIndex, sum * scale);
+            }
+        } else {
+            switch (op.direction()) {
+                case FORWARD -> put(result, yIndex, best);
+                case BACKWARD -> put(result, place, get(result, place) + get(second, yIndex));
+                case GATHER -> put(result, yIndex, get(second, place));
+            }
+        }
+    }
+
+    private double get(long base, long i) {
+        return switch (dtype) {
+            case F32 -> Memory.getFloat(base + 4 * i);
+            case F64 -> Memory.getDouble(base + 8 * i);
+            case BF16 -> Float16.bfloat16(Memory.getShort(base + 2 * i));
+            default -> Float.float16ToFloat(Memory.getShort(base + 2 * i));
+        };
+    }
+
+    private void put(long base, long i, double value) {
+        switch (dtype) {
+            case F32 -> Memory.putFloat(base + 4 * i, (float) value);
+            case F64 -> Memory.putDouble(base + 8 * i, value);
+            case BF16 -> Memory.putShort(base + 2 * i, Float16.toBfloat16((float) value));
+            default -> Memory.putShort(base + 2 * i, Float.floatToFloat16((float) value));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+// Generates the class of a loop, once for every distinct program, and keeps the most recent ones.
+package dev.heddle.engine.cpu.codegen;
+
+import java.lang.classfile.ClassFile;
+import java.lang.classfile.CodeBuilder;
+import java.lang.classfile.Label;
+import java.lang.classfile.TypeKind;
+import java.lang.constant.ClassDesc;
+import java.lang.constant.ConstantDescs;
+import java.lang.constant.MethodTypeDesc;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+import dev.heddle.engine.op.Expr;
+
+/** The loops generated so far. */
+final class Loops {
+    private static final int KEPT = 1024;
+    private static final ClassDesc TYPE = ClassDesc.of("dev.heddle.engine.cpu.codegen.GeneratedLoop");
+    private static final ClassDesc LOOP = Loop.class.describeConstable().orElseThrow();
+    private static final ClassDesc LONGS = ConstantDescs.CD_long.arrayType();
+    private static final MethodTypeDesc RUN = MethodTypeDesc.of(ConstantDescs.CD_void, LONGS, LONGS, LONGS,
+            ConstantDescs.CD_int, ConstantDescs.CD_int);
+
+    /** Parameters of {@link Loop#run}, after {@code this}. */
+    static final int AT = 1;
+    static final int STEP = 2;
+    static final int CONSTANTS = 3;
+    static final int ROWS = 4;
+    static final int N = 5;
+
+    /**
+     * What distinguishes loops.
+     *
+     * @param vector whether the loop is made of vectors
+     * @param outputs a {@link Program}'s expressions
+     * @param repeated for each input, whether it is one element a row, otherwise it is contiguous
+     * @param whole for vectors: whether to have a loop over whole vectors
+     * @param rest for vectors: whether to have one over what is left, under a mask
+     */
+    record Key(boolean vector, List<Expr> outputs, List<Boolean> repeated, boolean whole, boolean rest) {}
+
+    private static final Map<Key, Loop> LOOPS = new LinkedHashMap<>(64, 0.75f, true) {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<Key, Loop> eldest) {
+            return size() > KEPT;
+        }
+    };
+
+    private Loops() {}
+
+    /** The loop for a key. */
+    static synchronized Loop of(Key key) {
+        Loop loop = LOOPS.get(key);
+        if (loop == null) {
+            loop = generate(key);
+            LOOPS.put(key, loop);
+        }
+        return loop;
+    }
+
+    private static Loop generate(Key key) {
+        byte[] bytes = ClassFile.of().build(TYPE, type -> type
+                .withInterfaceSymbols(LOOP)
+                .withFlags(ClassFile.ACC_FINAL | ClassFile.ACC_SYNTHETIC)
+                .withMethodBody(ConstantDescs.INIT_NAME, ConstantDescs.MTD_void, 0, code -> code
+                        .aload(0)
+                        .invokespecial(ConstantDescs.CD_Object, ConstantDescs.INIT_NAME, ConstantDescs.MTD_void)
+                        .return_())
+                .withMethodBody("run", RUN, ClassFile.ACC_PUBLIC, code -> {
+                    if (key.vector) {
+                        new VectorLoop(code, key).emit();
+                    } else {
+                        new ScalarLoop(code, key).emit();
+                    }
+                    code.return_();
+                }));
+        try {
+            MethodHandles.Lookup lookup = MethodHandles.lookup().defineHiddenClass(bytes, true);
+            return (Loop) lookup.findConstructor(lookup.lookupClass(), MethodType.methodType(void.class)).invoke();
+        } catch (Throwable e) {
+            throw new IllegalStateException("code generation: cannot define the loop of " + key.outputs, e);
+        }
+    }
+
+    // ---- what both kinds of loop are built of
+
+    /** {@code for (int index = local; index < limit; index += step) body}. */
+    static void loop(CodeBuilder code, int index, int limit, int step, Runnable body) {
+        Label test = code.newLabel();
+        Label top = code.newLabel();
+        code.goto_(test).labelBinding(top);
+        body.run();
+        code.iinc(index, step).labelBinding(test).iload(index).iload(limit).if_icmplt(top);
+    }
+
+    /** Pushes {@code local + ((long) index << shift)}. */
+    static void address(CodeBuilder code, int local, int index, int bytes) {
+        code.lload(local).iload(index).i2l();
+        if (bytes > 1) {
+            code.loadConstant(Integer.numberOfTrailingZeros(bytes)).lshl();
+        }
+        code.ladd();
+    }
+
+    /** {@code local = at[operand]}, in a new local. */
+    static int pointer(CodeBuilder code, int operand) {
+        int local = code.allocateLocal(TypeKind.LONG);
+        code.aload(AT).loadConstant(operand).laload().lstore(local);
+        return local;
+    }
+
+    /** {@code local += step[operand]}. */
+    static void advance(CodeBuilder code, int local, int operand) {
+        code.lload(local).aload(STEP).loadConstant(operand).laload().ladd().lstore(local);
+    }
+}
