@@ -11,7 +11,19 @@ public final class Debug {
     private static volatile boolean checkNaN = "nan".equals(System.getProperty("heddle.check"));
     private static volatile boolean fusion = !"false".equals(System.getProperty("heddle.fusion"));
 
+    private static volatile boolean profile = Boolean.getBoolean("heddle.profile");
+
     private Debug() {}
+
+    /** Whether plans note the time of each step ({@code -Dheddle.profile=true}); a printed plan then shows it. */
+    public static boolean profile() {
+        return profile;
+    }
+
+    /** Switches profiling on or off. */
+    public static void profile(boolean on) {
+        profile = on;
+    }
 
     /** Whether every operation is evaluated as it is recorded ({@code -Dheddle.eager=true}). */
     public static boolean eager() {

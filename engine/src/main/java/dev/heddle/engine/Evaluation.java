@@ -161,7 +161,7 @@ final class Evaluation {
             results.add(Buffer.allocate(spec.bytes(), wanted.get(i).node.describe(wanted.get(i).output)));
             rootAddresses[i] = results.get(i).address();
         }
-        plan.run(built.bindings(rootAddresses), Debug.checkNaN() ? built.nanCheck() : null);
+        plan.run(built.bindings(rootAddresses), Debug.checkNaN() ? built.nanCheck() : null, Debug.profile());
         Reference.reachabilityFence(built); // its leaves own the memory the plan has read
 
         Traversal dependence = new Traversal();

@@ -27,7 +27,7 @@ public record OneDnnConvolutionShape(DType dtype, long batch, long inChannels, l
     public OneDnnConvolutionShape {
         input = List.copyOf(input);
         kernel = List.copyOf(kernel);
-        xChannelsLast &= inChannels > 1;
+        xChannelsLast = inChannels > 1 ? xChannelsLast : yChannelsLast;
         yChannelsLast = outChannels > 1 ? yChannelsLast : xChannelsLast;
     }
 

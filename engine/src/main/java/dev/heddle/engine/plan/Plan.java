@@ -38,6 +38,8 @@ public final class Plan {
     private final long[] table; // by storage, addresses in the current run
     private final Buffer scalars; // 8 bytes a scalar
     private long arenaAddress = -1;
+    private final long[] nanos; // by step, in the profiled runs; a group's are its first step's
+    private long profiledRuns;
 
     Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, Backend backend) {
         this.source = source;
@@ -55,6 +57,7 @@ public final class Plan {
         layout = new ArenaLayout(steps, storages, workspaces);
         table = new long[storages.size() + n];
         addresses = new long[n][];
+        nanos = new long[n];
         argumentStorage = new int[n][];
         argumentOffset = new long[n][];
         for (int i = 0; i < n; i++) {
@@ -138,8 +141,9 @@ public final class Plan {
      * Runs the plan.
      *
      * @param check called behind each step, or null
+     * @param profile whether to note the time of each step
      */
-    public void run(Bindings bindings, Check check) {
+    public void run(Bindings bindings, Check check, boolean profile) {
         bind(bindings);
         for (int i = 0; i < kernels.length; i++) {
             long[] arguments = addresses[i];
@@ -149,13 +153,16 @@ public final class Plan {
                 arguments[k] = table[from[k]] + offsets[k];
             }
         }
+        profiledRuns += profile ? 1 : 0;
         for (int i = 0, end; i < kernels.length; i = end) {
             end = groupEnd[i];
+            long start = profile ? System.nanoTime() : 0;
             if (end == i + 1) {
                 kernels[i].run(addresses[i]);
             } else {
                 backend.runTogether(kernels, addresses, i, end);
             }
+            nanos[i] += profile ? System.nanoTime() - start : 0;
             for (int k = i; check != null && k < end; k++) {
                 check(check, steps.get(k), addresses[k]);
             }
@@ -210,7 +217,7 @@ public final class Plan {
         }
     }
 
-    /** The steps, one a line, with what was fused, where operands live and how they lie, and the memory needed. */
+    /** The steps, one a line, with what was fused, mean times if profiled, where operands live and how they lie, and the memory needed. */
     @Override
     public String toString() {
         StringBuilder text = new StringBuilder();
@@ -218,7 +225,11 @@ public final class Plan {
                 .append(" steps in ").append(size()).append(" calls, peak ").append(peakBytes()).append(" bytes of scratch\n");
         for (int i = 0; i < steps.size(); i++) {
             Step step = steps.get(i);
-            text.append(String.format("%4d  %-24s", i, name(step)));
+            text.append(String.format("%4d  ", i));
+            if (profiledRuns > 0) {
+                text.append(String.format("%8.1f us  ", nanos[i] / 1e3 / profiledRuns));
+            }
+            text.append(String.format("%-24s", name(step)));
             for (Operand output : step.outputs()) {
                 text.append(' ').append(place(output));
             }

@@ -224,6 +224,7 @@ final class VectorLoop {
                     compareTruth(c.op());
                 } else {
                     code.getstatic(OPERATORS, c.op().name(), COMPARISON);
+                    code.swap();
                     code.invokevirtual(FLOATS, "compare", MethodTypeDesc.of(MASK, COMPARISON, VECTOR));
                 }
             }

@@ -129,11 +129,7 @@ final class Interpreter {
         if (y < 0) {
             return x == 1 ? 1 : x == -1 ? 1 - 2 * (y & 1) : 0;
         }
-        long result = 1;
-        for (long i = 0; i < y % (1L << 20); i++) {
-            result *= x;
-        }
-        return result;
+        return java.math.BigInteger.valueOf(x).modPow(java.math.BigInteger.valueOf(y), java.math.BigInteger.TWO.pow(64)).longValue();
     }
 
     private static boolean compare(Expr.Comparison op, Object a, Object b) {
