@@ -32,6 +32,21 @@ final class HostData {
         return leaf(spec, buffer);
     }
 
+    /** A DATA leaf with a copy of raw values. */
+    static Tensor upload(MemorySegment values, DType dtype, Shape shape) {
+        Spec spec = new Spec(dtype, shape);
+        if (values.byteSize() != spec.bytes()) {
+            throw new ShapeException("of: " + values.byteSize() + " bytes for " + spec + ", which has " + spec.bytes());
+        }
+        Buffer buffer = Buffer.allocate(spec.bytes(), "tensor " + spec);
+        MemorySegment.copy(values, 0, Memory.ALL, buffer.address(), spec.bytes());
+        return leaf(spec, buffer);
+    }
+
+    static void copyTo(Tensor x, MemorySegment target) {
+        MemorySegment.copy(Memory.ALL, address(x), target, 0, x.spec().bytes());
+    }
+
     private static MemorySegment segment(Object array) {
         return switch (array) {
             case float[] values -> MemorySegment.ofArray(values);

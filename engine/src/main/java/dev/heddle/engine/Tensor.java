@@ -15,6 +15,7 @@ import dev.heddle.engine.op.Scatter;
 import dev.heddle.engine.op.Sort;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -152,6 +153,15 @@ public final class Tensor implements AutoCloseable {
             System.arraycopy(rows[i], 0, values, i * columns, columns);
         }
         return of(values, rows.length, columns);
+    }
+
+    /**
+     * A tensor with a copy of little-endian, row-major values, such as those of a mapped file.
+     *
+     * @throws ShapeException if the number of bytes is not that of dtype and shape
+     */
+    public static Tensor of(MemorySegment values, DType dtype, long... shape) {
+        return HostData.upload(values, dtype, Shape.of(shape));
     }
 
     /** A scalar of the dtype. Its value is an input of the plans it is used in: changing numbers compile nothing. */
@@ -1018,6 +1028,15 @@ public final class Tensor implements AutoCloseable {
             result[i] = values[i] != 0;
         }
         return result;
+    }
+
+    /**
+     * Copies all elements, little-endian and row-major, to the start of a segment.
+     *
+     * @throws IndexOutOfBoundsException if the segment is too small
+     */
+    public void copyTo(MemorySegment target) {
+        HostData.copyTo(this, target);
     }
 
     /**

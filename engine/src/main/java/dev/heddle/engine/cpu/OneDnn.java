@@ -52,8 +52,8 @@ public final class OneDnn {
     }
 
     /** {@code C = alpha op(A) op(B) + beta C} on the calling thread; {@code C} is not read if {@code beta} is 0. */
-    public static void sgemm(boolean ta, boolean tb, long m, long n, long k, float alpha, long a, long lda, long b, long ldb,
-            float beta, long c, long ldc) {
+    public static void sgemm(boolean ta, boolean tb, long m, long n, long k, float alpha, long a, long lda, long b,
+            long ldb, float beta, long c, long ldc) {
         OneDnnApi.sgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     }
 
@@ -67,8 +67,8 @@ public final class OneDnn {
      * {@code batch} products spread over the {@link WorkerPool}; the matrices of product {@code i} begin {@code i} strides
      * behind the given addresses. {@code strideA} and {@code strideB} may be 0.
      */
-    public static void batchedSgemm(boolean ta, boolean tb, long batch, long m, long n, long k, float alpha, long a, long lda,
-            long strideA, long b, long ldb, long strideB, float beta, long c, long ldc, long strideC) {
+    public static void batchedSgemm(boolean ta, boolean tb, long batch, long m, long n, long k, float alpha, long a,
+            long lda, long strideA, long b, long ldb, long strideB, float beta, long c, long ldc, long strideC) {
         ParallelSgemm.run(ta, tb, batch, m, n, k, alpha, a, lda, strideA, b, ldb, strideB, beta, c, ldc, strideC);
     }
 }

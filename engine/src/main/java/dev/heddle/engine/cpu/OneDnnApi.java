@@ -76,7 +76,8 @@ final class OneDnnApi {
     /** {@code major.minor.patch}. */
     static String version() {
         try {
-            MethodHandle version = LINKER.downcallHandle(LIBRARY.findOrThrow("dnnl_version"), FunctionDescriptor.of(JAVA_LONG));
+            MethodHandle version =
+                    LINKER.downcallHandle(LIBRARY.findOrThrow("dnnl_version"), FunctionDescriptor.of(JAVA_LONG));
             long struct = (long) version.invokeExact();
             return Memory.getInt(struct) + "." + Memory.getInt(struct + 4) + "." + Memory.getInt(struct + 8);
         } catch (Throwable e) {
@@ -164,7 +165,7 @@ final class OneDnnApi {
         }
     }
 
-    /** The setting is one of the calling thread, and any thread may call; it costs less than looking whether it is needed. */
+    /** The setting belongs to the calling thread, and any thread may call; making it costs less than asking for it. */
     private static void singleThreaded() throws Throwable {
         OMP_SET_NUM_THREADS.invokeExact(1);
     }
@@ -172,11 +173,15 @@ final class OneDnnApi {
     /** {@code dnnl_sgemm}: row-major {@code C = alpha op(A) op(B) + beta C}. */
     static void sgemm(boolean ta, boolean tb, long m, long n, long k, float alpha, long a, long lda, long b, long ldb,
             float beta, long c, long ldc) {
+        if (k == 0) {
+            ParallelSgemm.scale(m, n, beta, c, ldc);
+            return;
+        }
         int status;
         try {
             singleThreaded();
-            status = (int) SGEMM.invokeExact((byte) (ta ? 'T' : 'N'), (byte) (tb ? 'T' : 'N'), m, n, k, alpha, a, lda, b, ldb,
-                    beta, c, ldc);
+            status = (int) SGEMM.invokeExact((byte) (ta ? 'T' : 'N'), (byte) (tb ? 'T' : 'N'), m, n, k, alpha, a, lda, b,
+                    ldb, beta, c, ldc);
         } catch (Throwable e) {
             throw new AssertionError(e);
         }

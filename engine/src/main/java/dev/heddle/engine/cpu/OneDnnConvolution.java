@@ -5,6 +5,7 @@ import dev.heddle.engine.DType;
 import dev.heddle.engine.op.Convolution.Direction;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.IntConsumer;
 import java.util.stream.LongStream;
 
@@ -22,8 +23,7 @@ public final class OneDnnConvolution {
     private record Key(Direction direction, OneDnnConvolutionShape shape) {
     }
 
-    private static final OneDnnPlans<Key, OneDnnConvolution> PLANS =
-            new OneDnnPlans<>(key -> new OneDnnConvolution(key.direction, key.shape));
+    private static final OneDnnPlans<Key, OneDnnConvolution> PLANS = new OneDnnPlans<>(OneDnnConvolution::plan);
 
     private final Direction direction;
     private final OneDnnPrimitive[] slices;
@@ -57,14 +57,14 @@ public final class OneDnnConvolution {
         try (OneDnnScope scope = new OneDnnScope()) {
             long layout = scope.any(toWeights ? DType.F32 : shape.dtype(), shape.weightDims());
             long scratch = 0;
-            for (int i = 0; i < count; i++) {
+            for (int i = 0; i < count; i++) { // all slices use the layout that the first one picks
                 long from = shape.batch() * i / count;
                 long to = shape.batch() * (i + 1) / count;
                 slices[i] = plan(scope, direction, shape, to - from, layout);
                 xOffsets[i] = from * xBytes;
                 yOffsets[i] = from * yBytes;
                 scratch = Math.max(scratch, slices[i].scratchBytes());
-                layout = slices[0].layout(toWeights ? OneDnnPrimitive.DIFF_WEIGHTS : OneDnnPrimitive.WEIGHTS); // one for all
+                layout = slices[0].layout(toWeights ? OneDnnPrimitive.DIFF_WEIGHTS : OneDnnPrimitive.WEIGHTS);
             }
             weightBytes = align(OneDnnApi.bytes(layout));
             long plain = scope.dense(shape.dtype(), shape.weightDims());
@@ -72,6 +72,18 @@ public final class OneDnnConvolution {
                     : toWeights ? scope.reorder(layout, plain) : scope.reorder(plain, layout);
             scratchBytes = align(Math.max(scratch, reorder == null ? 0 : reorder.scratchBytes()));
         }
+    }
+
+    private static OneDnnConvolution plan(Key key) throws UnsupportedByOneDnn {
+        UnsupportedByOneDnn refusal = null;
+        for (OneDnnConvolutionShape shape : key.shape.equivalents()) {
+            try {
+                return new OneDnnConvolution(key.direction, shape);
+            } catch (UnsupportedByOneDnn e) {
+                refusal = e;
+            }
+        }
+        throw refusal;
     }
 
     /** The planned convolution, or null if oneDNN has no fast one: then {@link #unsupported} says why. */
@@ -87,8 +99,8 @@ public final class OneDnnConvolution {
     private static OneDnnPrimitive plan(OneDnnScope scope, Direction direction, OneDnnConvolutionShape shape, long n,
             long w) throws UnsupportedByOneDnn {
         long engine = OneDnnApi.ENGINE;
-        long x = scope.strided(shape.dtype(), shape.xDims(n), OneDnnConvolutionShape.strides(shape.xDims(n), shape.xChannelsLast()));
-        long y = scope.strided(shape.dtype(), shape.yDims(n), OneDnnConvolutionShape.strides(shape.yDims(n), shape.yChannelsLast()));
+        long x = activations(scope, shape.dtype(), shape.xDims(n), shape.xChannelsLast());
+        long y = activations(scope, shape.dtype(), shape.yDims(n), shape.yChannelsLast());
         MemorySegment strides = dims(scope, shape.window().stride(), 0);
         MemorySegment dilations = dims(scope, shape.window().dilation(), -1); // oneDNN counts the gaps
         MemorySegment before = dims(scope, shape.window().before(), 0);
@@ -97,14 +109,14 @@ public final class OneDnnConvolution {
         long attributes = scope.attributes(forward && shape.sum(), forward && shape.relu());
         long b = forward && shape.bias() ? scope.dense(shape.dtype(), shape.outChannels()) : NONE;
         Object[] arguments = switch (direction) {
-            case FORWARD -> new Object[] {engine, FORWARD_TRAINING, CONVOLUTION_DIRECT, x, w, b, y, strides, dilations, before,
-                after, attributes};
-            case BACKWARD_DATA -> new Object[] {engine, CONVOLUTION_DIRECT, x, w, y, strides, dilations, before, after, NONE,
-                attributes};
-            case BACKWARD_WEIGHTS -> new Object[] {engine, CONVOLUTION_DIRECT, x, w, b, y, strides, dilations, before, after,
+            case FORWARD -> new Object[] {engine, FORWARD_TRAINING, CONVOLUTION_DIRECT, x, w, b, y, strides, dilations,
+                before, after, attributes};
+            case BACKWARD_DATA -> new Object[] {engine, CONVOLUTION_DIRECT, x, w, y, strides, dilations, before, after,
                 NONE, attributes};
+            case BACKWARD_WEIGHTS -> new Object[] {engine, CONVOLUTION_DIRECT, x, w, b, y, strides, dilations, before,
+                after, NONE, attributes};
         };
-        String function = "dnnl_convolution_" + direction.name().toLowerCase(java.util.Locale.ROOT) + "_primitive_desc_create";
+        String function = "dnnl_convolution_" + direction.name().toLowerCase(Locale.ROOT) + "_primitive_desc_create";
         return switch (direction) { // numbered as runSlice sets them
             case FORWARD -> scope.primitive(function, arguments, OneDnnPrimitive.SRC, OneDnnPrimitive.WEIGHTS,
                     OneDnnPrimitive.DST, OneDnnPrimitive.BIAS);
@@ -113,6 +125,10 @@ public final class OneDnnConvolution {
             case BACKWARD_WEIGHTS -> scope.primitive(function, arguments, OneDnnPrimitive.SRC, OneDnnPrimitive.DIFF_DST,
                     OneDnnPrimitive.DIFF_WEIGHTS);
         };
+    }
+
+    private static long activations(OneDnnScope scope, DType dtype, long[] dims, boolean channelsLast) {
+        return scope.strided(dtype, dims, OneDnnConvolutionShape.strides(dims, channelsLast));
     }
 
     private static MemorySegment dims(OneDnnScope scope, List<Integer> values, int plus) {
@@ -138,7 +154,7 @@ public final class OneDnnConvolution {
 
     /**
      * Convolves. All arguments are addresses: {@code (x, w, bias, y)} for {@code FORWARD}, {@code (dy, w, 0, dx)} for
-     * {@code BACKWARD_DATA}, {@code (x, dy, 0, dw)} for {@code BACKWARD_WEIGHTS}; {@code bias} is not read if the shape has none.
+     * {@code BACKWARD_DATA}, {@code (x, dy, 0, dw)} for {@code BACKWARD_WEIGHTS}; the bias is not read if the shape has none.
      */
     public synchronized void execute(long first, long second, long bias, long result, long workspace) {
         this.first = first;

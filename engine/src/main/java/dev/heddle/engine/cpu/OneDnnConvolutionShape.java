@@ -3,13 +3,14 @@ package dev.heddle.engine.cpu;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.op.Window;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
 /**
- * Sizes of {@code x (N, C, *X)}, {@code w (O, C/groups, *K)} and {@code y (N, O, *Y)}, with 1 to 3 spatial axes. {@code w} is
- * dense in that order; {@code x} and {@code y} are dense in that order too, or as {@code (N, *X, C)}.
+ * Sizes of {@code x (N, C, *X)}, {@code w (O, C/groups, *K)} and {@code y (N, O, *Y)}, with 1 to 3 spatial axes.
+ * {@code w} is dense in that order; {@code x} and {@code y} are dense in that order too, or as {@code (N, *X, C)}.
  *
  * @param dtype of {@code x}, {@code w}, bias and {@code y}: {@code F32}, {@code BF16} or {@code F16}
  * @param groups divides {@code inChannels} and {@code outChannels}
@@ -23,12 +24,25 @@ public record OneDnnConvolutionShape(DType dtype, long batch, long inChannels, l
         List<Long> input, List<Long> kernel, Window window, boolean xChannelsLast, boolean yChannelsLast,
         boolean bias, boolean sum, boolean relu) {
 
-    /** With one channel both layouts are the same memory; the one named is the one oneDNN has the faster kernels for. */
+    /** Copies the lists. */
     public OneDnnConvolutionShape {
         input = List.copyOf(input);
         kernel = List.copyOf(kernel);
-        xChannelsLast = inChannels > 1 ? xChannelsLast : yChannelsLast;
-        yChannelsLast = outChannels > 1 ? yChannelsLast : xChannelsLast;
+    }
+
+    /**
+     * Other names of the same thing, the one worth trying first first: with one channel both layouts are the same memory,
+     * but oneDNN has kernels for some combinations only, and faster ones for an {@code x} that is not channels-last.
+     */
+    List<OneDnnConvolutionShape> equivalents() {
+        List<OneDnnConvolutionShape> equivalents = new ArrayList<>();
+        for (boolean x : inChannels == 1 ? new boolean[] {false, true} : new boolean[] {xChannelsLast}) {
+            for (boolean y : outChannels == 1 ? new boolean[] {x, !x} : new boolean[] {yChannelsLast}) {
+                equivalents.add(new OneDnnConvolutionShape(dtype, batch, inChannels, outChannels, groups, input, kernel,
+                        window, x, y, bias, sum, relu));
+            }
+        }
+        return equivalents;
     }
 
     /** Extents of the spatial axes of {@code y}. */

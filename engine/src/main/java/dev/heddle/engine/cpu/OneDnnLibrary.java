@@ -1,5 +1,5 @@
-// Finds, unpacks and loads the oneDNN library that org.bytedeco:dnnl carries. JavaCPP would do it too, but would put its own
-// runtime, 3.6 MB of JNI code and its cache rules between the engine and a C API that needs none of them.
+// Finds, unpacks and loads the oneDNN library that org.bytedeco:dnnl carries. JavaCPP would do it too, but would put its
+// own runtime, 3.6 MB of JNI code and its cache rules between the engine and a C API that needs none of them.
 package dev.heddle.engine.cpu;
 
 import java.io.IOException;

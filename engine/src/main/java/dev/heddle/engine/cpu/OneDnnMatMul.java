@@ -70,8 +70,8 @@ public final class OneDnnMatMul {
             long c = operand(scope, shape.result(), batch, m, n, false, shape.ldc(), shape.strideC());
             long bias = 0;
             Object[] arguments = {OneDnnApi.ENGINE, a, b, bias, c, scope.attributes(false, false)};
-            return scope.primitive("dnnl_matmul_primitive_desc_create", arguments, OneDnnPrimitive.SRC, OneDnnPrimitive.WEIGHTS,
-                    OneDnnPrimitive.DST);
+            return scope.primitive("dnnl_matmul_primitive_desc_create", arguments, OneDnnPrimitive.SRC,
+                    OneDnnPrimitive.WEIGHTS, OneDnnPrimitive.DST);
         }
     }
 

@@ -1,4 +1,4 @@
-// One planned oneDNN operation, ready to run: what FACTS call "memory objects created once, handles set per execute".
+// One planned oneDNN operation, ready to run: memory objects are made once, each run only sets where they lie.
 package dev.heddle.engine.cpu;
 
 import dev.heddle.engine.memory.Memory;
@@ -35,8 +35,8 @@ final class OneDnnPrimitive {
     /**
      * Makes the primitive of a descriptor, which is owned from now on.
      *
-     * @param arguments the {@code DNNL_ARG_} numbers of what {@link #set} will number 0, 1, ...; {@code DNNL_ARG_SCRATCHPAD} is
-     *     added to them
+     * @param arguments the {@code DNNL_ARG_} numbers of what {@link #set} will number 0, 1, ...;
+     *     {@code DNNL_ARG_SCRATCHPAD} is added to them
      */
     OneDnnPrimitive(long descriptor, int... arguments) {
         count = arguments.length + 1;

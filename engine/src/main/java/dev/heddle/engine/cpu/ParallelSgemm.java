@@ -124,11 +124,22 @@ final class ParallelSgemm {
         OneDnnApi.sgemm(ta, tb, m, n, to - from, alpha,
                 a + Float.BYTES * (matrix * strideA + (ta ? from * lda : from)), lda,
                 b + Float.BYTES * (matrix * strideB + (tb ? from : from * ldb)), ldb,
-                slice == 0 ? beta : 0, slice == 0 ? c + Float.BYTES * matrix * strideC : partial(slice), slice == 0 ? ldc : n);
+                slice == 0 ? beta : 0, slice == 0 ? c + Float.BYTES * matrix * strideC : partial(slice),
+                slice == 0 ? ldc : n);
     }
 
     private long partial(int slice) {
         return partials + Float.BYTES * m * n * (slice - 1);
+    }
+
+    /** {@code C *= beta}, which is all of a product whose {@code k} is 0, and which {@code dnnl_sgemm} leaves out then. */
+    static void scale(long m, long n, float beta, long c, long ldc) {
+        for (long row = 0; row < m; row++) {
+            for (long column = 0; column < n; column++) {
+                long address = c + Float.BYTES * (row * ldc + column);
+                Memory.putFloat(address, beta == 0 ? 0 : beta * Memory.getFloat(address));
+            }
+        }
     }
 
     /** {@code target[i] += source[i]} for {@code from <= i < to}. */

@@ -8,9 +8,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Caching allocator, thread-safe. Sizes are rounded up to classes, eight to a power of two, so at most an eighth of a block is
- * lost (or 63 bytes of a small one). Blocks of up to 4 KiB are carved out of 1 MiB slabs, larger ones come from the
- * system one by one; both are kept for reuse when freed, until {@link #trim()}, which also happens by itself before
+ * Caching allocator, thread-safe. Sizes are rounded up to classes, eight to a power of two, so at most an eighth of a
+ * block is lost (or 63 bytes of a small one). Blocks of up to 4 KiB are carved out of 1 MiB slabs, larger ones come from
+ * the system one by one; both are kept for reuse when freed, until {@link #trim()}, which also happens by itself before
  * more than twice the peak in use (plus 64 MiB) is taken from the system. Contents are undefined.
  */
 public final class NativeMemory {

@@ -25,7 +25,7 @@ class OneDnnConvolutionTest {
     }
 
     @Test
-    void onesAxis() {
+    void oneAxis() {
         check(shape(3, 5, 7, 1, List.of(20L), List.of(3L), window(List.of(1), 1, 1, 1)));
         check(shape(2, 8, 16, 2, List.of(31L), List.of(5L), window(List.of(2), 0, 3, 2)));
         check(shape(1, 1, 3, 1, List.of(9L), List.of(2L), window(List.of(1), 0, 0, 1)));
@@ -166,7 +166,8 @@ class OneDnnConvolutionTest {
             }
             for (int i = 0; i < expected.length; i++) {
                 double tolerance = dtype == DType.F32 ? 1e-4 : 0.02 + Math.abs(expected[i]) / 128;
-                assertEquals(expected[i], target.get(i), tolerance, direction + " " + shape + " at " + i);
+                int at = i;
+                assertEquals(expected[i], target.get(i), tolerance, () -> direction + " " + shape + " at " + at);
             }
         }
     }

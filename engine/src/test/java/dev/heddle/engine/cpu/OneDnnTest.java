@@ -63,10 +63,10 @@ class OneDnnTest {
                 long nowhere = old.address();
                 OneDnn.parallelSgemm(false, false, 2, 3, 0, 1, nowhere, 1, nowhere, 3, beta, c.address(), 3);
                 for (int i = 0; i < 6; i++) {
-                    assertEquals(beta * old.get(i), c.get(i));
+                    assertEquals(beta * old.get(i), c.get(i), 0);
                 }
                 OneDnn.parallelSgemm(false, false, 0, 3, 2, 1, nowhere, 2, nowhere, 3, 0, c.address(), 3);
-                assertEquals(beta * old.get(0), c.get(0));
+                assertEquals(beta * old.get(0), c.get(0), 0);
             }
         }
     }
@@ -163,7 +163,8 @@ class OneDnnTest {
                             * b.get(matrix * shape.strideB() + (tb ? column * ldb + j : j * ldb + column));
                 }
                 double rounding = result == DType.F32 ? 1e-6 : 1.0 / 256;
-                assertEquals(sum, c.get(i), 1e-5 * Math.sqrt(k) + rounding * Math.abs(sum), shape + " at " + i);
+                long at = i;
+                assertEquals(sum, c.get(i), 1e-5 * Math.sqrt(k) + rounding * Math.abs(sum), () -> shape + " at " + at);
             }
         }
     }
@@ -207,8 +208,9 @@ class OneDnnTest {
                         sum += (double) a.get(i / strideC * strideA + (ta ? j * lda + row : row * lda + j))
                                 * b.get(i / strideC * strideB + (tb ? column * ldb + j : j * ldb + column));
                     }
+                    long at = i;
                     assertEquals(alpha * sum + beta * old.get(i), c.get(i), 2e-5 * Math.sqrt(k),
-                            m + "x" + n + "x" + k + " " + ta + " " + tb + " at " + i);
+                            () -> m + "x" + n + "x" + k + " " + ta + " " + tb + " at " + at);
                 }
             }
         }

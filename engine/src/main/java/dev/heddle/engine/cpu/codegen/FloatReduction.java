@@ -14,12 +14,12 @@ final class FloatReduction implements Reduction {
     private static final Reduce.Kind KIND = Copies.kind(MethodHandles.lookup());
     private static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED;
     private static final int W = S.length();
-    private static final FloatVector IDENTITY = FloatVector.broadcast(S, switch (KIND) {
+    private static final float IDENTITY = switch (KIND) {
         case MAX -> Float.NEGATIVE_INFINITY;
         case MIN -> Float.POSITIVE_INFINITY;
         case PROD -> 1;
         default -> 0;
-    });
+    };
     // Shuffles that bring lane l + h to lane l, for every half h below a vector.
     private static final VectorShuffle<Float> BY_8 = by(8);
     private static final VectorShuffle<Float> BY_4 = by(4);
@@ -30,6 +30,11 @@ final class FloatReduction implements Reduction {
 
     private static VectorShuffle<Float> by(int lanes) {
         return VectorShuffle.iota(S, lanes, 1, true);
+    }
+
+    /** Made anew in every method: a vector that began as a constant object would be kept as an object through the loop. */
+    private static FloatVector identity() {
+        return FloatVector.broadcast(S, IDENTITY);
     }
 
     private static FloatVector combine(FloatVector a, FloatVector b) {
@@ -43,7 +48,7 @@ final class FloatReduction implements Reduction {
 
     private static FloatVector rest(long address, int n) {
         VectorMask<Float> lanes = S.indexInRange(0, n);
-        return IDENTITY.blend(Lanes.loadF32(address, lanes), lanes);
+        return identity().blend(Lanes.loadF32(address, lanes), lanes);
     }
 
     @Override
@@ -59,8 +64,8 @@ final class FloatReduction implements Reduction {
     }
 
     private static float row(long from, int n) {
-        FloatVector even = IDENTITY;
-        FloatVector odd = IDENTITY;
+        FloatVector even = identity();
+        FloatVector odd = identity();
         int i = 0;
         for (int limit = n & -2 * W; i < limit; i += 2 * W) {
             even = combine(even, Lanes.loadF32(from + 4L * i));
@@ -122,7 +127,7 @@ final class FloatReduction implements Reduction {
         }
         for (int i = 0; i < n; i += W) { // the other way round begins with the identity, which turns -0 into 0
             VectorMask<Float> rest = S.indexInRange(i, n);
-            Lanes.storeF32(combine(IDENTITY, Lanes.loadF32(lanes + 4L * i, rest)), to + 4L * i, rest);
+            Lanes.storeF32(combine(identity(), Lanes.loadF32(lanes + 4L * i, rest)), to + 4L * i, rest);
         }
     }
 }

@@ -19,6 +19,7 @@ final class ReducePass implements IntConsumer {
     private static final long PARALLEL = 1 << 16; // elements, weighted with Program.cost
     private static final long PART = 1 << 14;
     private static final int PARTS_PER_THREAD = 4;
+    private static final int UNIT = 4096; // elements of rows that are reduced at once
     private static final int COLUMNS = 256; // of a block whose lanes stay in the cache
     private static final int TILE_ROWS = 16;
 
@@ -96,7 +97,7 @@ final class ReducePass implements IntConsumer {
         line = last.extent;
         lineStrides = last.strides;
         direct = value instanceof Expr.Input && (alongRows ? reducedStrides : lineStrides)[0] == bytes;
-        block = (int) Math.min(line, alongRows ? Math.max(1, Reduction.CHUNK / reduced) : COLUMNS);
+        block = (int) Math.min(line, alongRows ? Math.max(1, UNIT / Math.min(reduced, Reduction.CHUNK)) : COLUMNS);
         blocks = (line + block - 1) / block;
         long planes = planeAxes.stream().mapToLong(Axis::extent).reduce(1, (a, b) -> a * b);
         units = planes * blocks * chunks;

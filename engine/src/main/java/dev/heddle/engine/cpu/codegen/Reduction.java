@@ -19,7 +19,7 @@ import java.util.Map;
  */
 interface Reduction {
     /** Elements combined at once; the results of longer axes' chunks are then reduced in turn. */
-    int CHUNK = 4096;
+    int CHUNK = 1024;
 
     /** Number of lanes, a power of two. */
     int lanes();

@@ -13,6 +13,9 @@ import java.util.List;
 final class TileLoop {
     private static final int ROWS = Strided.TILE;
     private static final int COLUMNS = 128;
+    /** The first calls are given this many elements at most: methods are compiled sooner for being called than for looping. */
+    private static final int PIECE = 256;
+    private static final int YOUNG = 2000;
     private static final int LARGEST_TWICE = 3500; // code above this is not repeated for the rest of a row
 
     private final Loop loop;
@@ -24,6 +27,7 @@ final class TileLoop {
     private final long scratchBytes;
     private final long[] at;
     private final long[] step;
+    private int calls;
 
     private TileLoop(Loop loop, long[] constants, int inputs, int[] bytes, long[] strides) {
         this.loop = loop;
@@ -86,10 +90,29 @@ final class TileLoop {
      * @param scratch address of the scratch memory
      */
     void run(long[] first, long[] rowStep, int rows, int n, long scratch) {
-        if (scratchBytes == 0) {
+        if (scratchBytes != 0) {
+            runInTiles(first, rowStep, rows, n, scratch);
+        } else if (calls < YOUNG) {
+            runInPieces(first, rowStep, rows, n);
+        } else {
             loop.run(first, rowStep, constants, rows, n);
-            return;
         }
+    }
+
+    private void runInPieces(long[] first, long[] rowStep, int rows, int n) {
+        int pieceRows = Math.max(1, PIECE / n);
+        for (int row = 0; row < rows; row += pieceRows) {
+            for (int column = 0; column < n; column += PIECE) {
+                for (int k = 0; k < first.length; k++) {
+                    at[k] = first[k] + row * rowStep[k] + column * strides[k];
+                }
+                loop.run(at, rowStep, constants, Math.min(pieceRows, rows - row), Math.min(PIECE, n - column));
+                calls++;
+            }
+        }
+    }
+
+    private void runInTiles(long[] first, long[] rowStep, int rows, int n, long scratch) {
         for (int row = 0; row < rows; row += ROWS) {
             int tileRows = Math.min(ROWS, rows - row);
             for (int column = 0; column < n; column += COLUMNS) {

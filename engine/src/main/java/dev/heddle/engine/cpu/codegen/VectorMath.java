@@ -344,10 +344,15 @@ public final class VectorMath {
         FloatVector f = m.sub(ONE);
         FloatVector d = m.add(ONE);
         FloatVector s = f.div(d);
+        FloatVector square = s.mul(s);
+        FloatVector cubic = cubicFactor(square);
+        FloatVector product = square.mul(cubic); // log(m) = 2s + s product
+        FloatVector productLow = productLow(s, square, cubic, product);
         FloatVector high = s.add(s);
-        FloatVector low = logarithmLow(s, quotientError(s, f, d, m));
-        FloatVector sum = high.add(low);
-        low = low.sub(sum.sub(high)); // sum + low = log(m)
+        FloatVector third = s.mul(product);
+        FloatVector low = s.fma(product, third.neg()).add(s.fma(productLow, quotientError(s, f, d, m)));
+        FloatVector sum = high.add(third);
+        low = third.sub(sum.sub(high)).add(low); // sum + low = log(m)
         FloatVector scaled = sum.mul(LOG2_E);
         low = sum.fma(LOG2_E, scaled.neg()).add(sum.fma(LOG2_E_LOW, low.mul(LOG2_E)));
         FloatVector log2 = e.add(scaled);
@@ -357,16 +362,26 @@ public final class VectorMath {
         return exp2(z, y.fma(log2, z.neg()).add(y.mul(low)));
     }
 
-    /** What division left of {@code f / (m + 1)}, {@code d} being {@code m + 1} rounded. */
+    /** What log(m) lacks because {@code s} is {@code f / (m + 1)} rounded; {@code d} is {@code m + 1} rounded. */
     static FloatVector quotientError(FloatVector s, FloatVector f, FloatVector d, FloatVector m) {
         FloatVector remainder = s.neg().fma(d, f).sub(s.mul(m.sub(d.sub(ONE))));
-        return remainder.div(d);
+        FloatVector error = remainder.add(remainder).div(d);
+        return error.fma(s.mul(s), error); // the derivative of log(m) by s is 2 / (1 - s^2)
     }
 
-    static FloatVector logarithmLow(FloatVector s, FloatVector error) {
-        FloatVector square = s.mul(s);
-        FloatVector tail = Q9.fma(square, Q7).fma(square, Q5).fma(square, Q3);
-        return tail.mul(square).fma(s, error.add(error));
+    static FloatVector cubicTail(FloatVector square) {
+        return Q9.fma(square, Q7).fma(square, Q5).mul(square);
+    }
+
+    static FloatVector cubicFactor(FloatVector square) {
+        return Q3.add(cubicTail(square));
+    }
+
+    /** What rounding took from {@code product = s^2 * cubic}: of the square, of the factor, and of the product itself. */
+    static FloatVector productLow(FloatVector s, FloatVector square, FloatVector cubic, FloatVector product) {
+        FloatVector squareLow = s.fma(s, square.neg());
+        FloatVector cubicLow = cubicTail(square).sub(cubic.sub(Q3));
+        return square.fma(cubic, product.neg()).add(square.fma(cubicLow, squareLow.mul(cubic)));
     }
 
     /** {@code 2^(z + low)}. */

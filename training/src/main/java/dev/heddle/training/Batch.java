@@ -1,0 +1,24 @@
+// What a model is fed with.
+package dev.heddle.training;
+
+import dev.heddle.engine.Tensor;
+
+/**
+ * Some samples.
+ *
+ * @param input {@code (N, ...)}
+ * @param target {@code (N)} labels, {@code I64}, or {@code (N, ...)} values
+ */
+public record Batch(Tensor input, Tensor target) implements AutoCloseable {
+    /** Number of samples. */
+    public long size() {
+        return input.dim(0);
+    }
+
+    /** Returns the memory of both tensors; see {@link Tensor#close()}. */
+    @Override
+    public void close() {
+        input.close();
+        target.close();
+    }
+}

@@ -1,0 +1,81 @@
+// Saving a training run so that it goes on as if it had never stopped.
+package dev.heddle.training;
+
+import dev.heddle.engine.Generator;
+import dev.heddle.engine.Tensor;
+import dev.heddle.layers.Layer;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** Model, optimizer and random numbers in one safetensors file; a resumed run gives the same bits as one that went on. */
+public final class Checkpoint {
+    private static final String MODEL = "model.";
+    private static final String OPTIMIZER = "optimizer.";
+
+    private Checkpoint() {}
+
+    /**
+     * Saves a run.
+     *
+     * @param optimizer null to save the model alone
+     * @param generator the one that dropout draws from, or null
+     * @param epoch the epochs done
+     * @param metadata anything else worth keeping
+     * @throws CheckpointException if the file cannot be written; what was there before is left then
+     */
+    public static void save(Path file, Layer model, Optimizer optimizer, Generator generator, long epoch, Map<String, String> metadata) {
+        Map<String, Tensor> tensors = new LinkedHashMap<>();
+        model.state().forEach((name, variable) -> tensors.put(MODEL + name, variable.value()));
+        if (optimizer != null) {
+            optimizer.state().forEach((name, tensor) -> tensors.put(OPTIMIZER + name, tensor));
+        }
+        Map<String, String> strings = new LinkedHashMap<>(metadata);
+        strings.put("format", "heddle 1");
+        strings.put("epoch", Long.toString(epoch));
+        if (generator != null) {
+            strings.put("generator", generator.seed() + " " + generator.offset());
+        }
+        new SafeTensors(tensors, strings).write(file);
+    }
+
+    /**
+     * Restores a run; arguments as for {@link #save}.
+     *
+     * @return the metadata, in it {@code epoch}
+     * @throws CheckpointException if the file cannot be read or does not fit the model or the optimizer
+     */
+    public static Map<String, String> load(Path file, Layer model, Optimizer optimizer, Generator generator) {
+        SafeTensors content = SafeTensors.read(file);
+        if (!"heddle 1".equals(content.metadata().get("format"))) {
+            throw new CheckpointException(file + ": is no checkpoint of Heddle");
+        }
+        Map<String, Tensor> expected = new LinkedHashMap<>();
+        model.state().forEach((name, variable) -> expected.put(name, variable.value()));
+        Map<String, Tensor> state = part(content, MODEL);
+        CheckpointException.requireSame(file + ": model", expected, state);
+        if (optimizer != null) {
+            optimizer.restore(part(content, OPTIMIZER));
+        }
+        model.loadState(state);
+        if (generator != null) {
+            String[] place = content.metadata().getOrDefault("generator", "").split(" ");
+            try {
+                generator.restore(Long.parseLong(place[0]), Long.parseLong(place[place.length - 1]));
+            } catch (NumberFormatException e) {
+                throw new CheckpointException(file + ": generator '" + String.join(" ", place) + "'", e);
+            }
+        }
+        return content.metadata();
+    }
+
+    private static Map<String, Tensor> part(SafeTensors content, String prefix) {
+        Map<String, Tensor> part = new LinkedHashMap<>();
+        content.tensors().forEach((name, tensor) -> {
+            if (name.startsWith(prefix)) {
+                part.put(name.substring(prefix.length()), tensor);
+            }
+        });
+        return part;
+    }
+}

@@ -1,0 +1,44 @@
+// Keeps single steps from blowing a model up.
+package dev.heddle.training;
+
+import dev.heddle.engine.Gradients;
+import dev.heddle.engine.Tensor;
+import dev.heddle.engine.Variable;
+
+/** Clipping of gradients. All of it is recorded and runs in the optimizer's step; nothing is read. */
+public final class GradientClipping {
+    private static final double EPS = 1e-6;
+
+    private GradientClipping() {}
+
+    /** The Euclidean norm of all gradients taken as one vector, an {@code F32} scalar (or wider, if a gradient is). */
+    public static Tensor norm(Gradients gradients) {
+        Tensor sum = Tensor.scalar(0);
+        for (Variable variable : gradients.variables()) {
+            sum = sum.add(gradients.get(variable).square().sum());
+        }
+        return sum.sqrt();
+    }
+
+    /**
+     * Gradients scaled by {@code min(1, maxNorm / (norm + 1e-6))}, so that their {@link #norm} is at most
+     * {@code maxNorm} (Pascanu et al., 2013).
+     */
+    public static Gradients byNorm(Gradients gradients, double maxNorm) {
+        requirePositive("norm", maxNorm);
+        Tensor scale = norm(gradients).add(EPS).reciprocal().mul(maxNorm).minimum(1);
+        return gradients.map(gradient -> gradient.mul(scale.to(gradient.dtype())));
+    }
+
+    /** Gradients with every element limited to {@code [-limit, limit]}. */
+    public static Gradients byValue(Gradients gradients, double limit) {
+        requirePositive("value", limit);
+        return gradients.map(gradient -> gradient.clamp(-limit, limit));
+    }
+
+    static void requirePositive(String what, double limit) {
+        if (!(limit > 0)) {
+            throw new IllegalArgumentException("gradient clipping: " + what + " " + limit + " is not positive");
+        }
+    }
+}

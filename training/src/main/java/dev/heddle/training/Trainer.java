@@ -1,0 +1,136 @@
+// The training loop, with what everybody adds to it: progress, validation, a check for NaN, hooks.
+package dev.heddle.training;
+
+import dev.heddle.engine.Tensor;
+import dev.heddle.layers.Layer;
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.BinaryOperator;
+import java.util.function.Consumer;
+import me.tongfei.progressbar.ProgressBar;
+import me.tongfei.progressbar.ProgressBarBuilder;
+import me.tongfei.progressbar.ProgressBarStyle;
+
+/**
+ * Trains a model. Everything a step computes runs as one plan in {@code optimizer.step}; the losses are summed on the device
+ * and read now and then.
+ */
+public final class Trainer {
+    private static final int READ_EVERY = 50; // steps between looks at the loss
+
+    private final Layer model;
+    private final Optimizer optimizer;
+    private final BinaryOperator<Tensor> loss;
+    private DataLoader validation;
+    private int classes;
+    private PrintStream progress;
+    private Consumer<History.Epoch> afterEpoch = epoch -> { };
+
+    private Trainer(Layer model, Optimizer optimizer, BinaryOperator<Tensor> loss) {
+        this.model = model;
+        this.optimizer = optimizer;
+        this.loss = loss;
+    }
+
+    /** A trainer for a loss of (output, target) that gives the mean over a batch, for example {@code Losses::crossEntropy}. */
+    public static Trainer of(Layer model, Optimizer optimizer, BinaryOperator<Tensor> loss) {
+        return new Trainer(model, optimizer, loss);
+    }
+
+    /** Validates a classifier after each epoch. */
+    public Trainer validation(DataLoader loader, int classes) {
+        this.validation = loader;
+        this.classes = classes;
+        return this;
+    }
+
+    /** Shows progress: a bar if the stream is a terminal, else a line an epoch. */
+    public Trainer progress(PrintStream stream) {
+        this.progress = stream;
+        return this;
+    }
+
+    /** Calls back after each epoch, for checkpoints and learning-rate schedules. */
+    public Trainer afterEpoch(Consumer<History.Epoch> callback) {
+        this.afterEpoch = callback;
+        return this;
+    }
+
+    /**
+     * Trains for a number of epochs.
+     *
+     * @throws NonFiniteLossException if the loss is NaN or infinite
+     */
+    public History fit(DataLoader loader, int epochs) {
+        if (epochs < 1 || loader.batches() < 1) {
+            throw new IllegalArgumentException("training: " + epochs + " epochs of " + loader.batches() + " batches");
+        }
+        List<History.Epoch> history = new ArrayList<>();
+        for (int number = 1; number <= epochs; number++) {
+            model.train();
+            long start = System.nanoTime();
+            String title = "epoch " + number + "/" + epochs;
+            double trainLoss;
+            long[] samples = new long[1];
+            try (ProgressBar bar = bar(title, loader.batches())) {
+                trainLoss = epoch(loader, number, bar, samples);
+            }
+            double seconds = (System.nanoTime() - start) / 1e9;
+            Classification result = validation == null ? null : Classification.of(model, validation, classes);
+            History.Epoch epoch = new History.Epoch(number, trainLoss, samples[0], seconds, result);
+            history.add(epoch);
+            report(title, epoch);
+            afterEpoch.accept(epoch);
+        }
+        return new History(history);
+    }
+
+    private double epoch(DataLoader loader, int number, ProgressBar bar, long[] samples) {
+        Tensor total = Tensor.of(new float[1], new long[0]); // sum of the losses of all samples
+        int step = 0;
+        double sum = 0;
+        try (DataLoader.Batches batches = loader.iterator()) {
+            while (batches.hasNext()) {
+                Batch batch = batches.next();
+                Tensor mean = loss.apply(model.forward(batch.input()), batch.target());
+                Tensor next = total.add(mean.detach().mul(batch.size()));
+                optimizer.step(mean.backward()); // also evaluates the sum, which nobody has read
+                mean.close();
+                total.close();
+                total = next;
+                samples[0] += batch.size();
+                if (++step % READ_EVERY == 0 || !batches.hasNext()) {
+                    sum = total.item();
+                    if (!Double.isFinite(sum)) {
+                        throw new NonFiniteLossException(number, step, sum);
+                    }
+                }
+                if (bar != null) {
+                    bar.step();
+                    bar.setExtraMessage(String.format(Locale.ROOT, "loss %.4f", sum / samples[0]));
+                }
+            }
+        } finally {
+            total.close();
+        }
+        return sum / samples[0];
+    }
+
+    private ProgressBar bar(String title, int steps) {
+        boolean terminal = progress != null && System.console() != null && System.console().isTerminal();
+        return !terminal ? null : new ProgressBarBuilder().setTaskName(title).setInitialMax(steps)
+                .setStyle(ProgressBarStyle.ASCII).setUpdateIntervalMillis(200).clearDisplayOnFinish().build();
+    }
+
+    private void report(String title, History.Epoch epoch) {
+        if (progress == null) {
+            return;
+        }
+        Classification result = epoch.validation();
+        progress.printf(Locale.ROOT, "%s: loss %.4f%s, %.0f samples/s%n", title, epoch.trainLoss(), result == null ? ""
+                : String.format(Locale.ROOT, ", validation loss %.4f, accuracy %.4f", result.loss(), result.accuracy()),
+                epoch.samples() / epoch.seconds());
+    }
+}
