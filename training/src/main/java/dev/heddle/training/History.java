@@ -3,8 +3,16 @@ package dev.heddle.training;
 
 import java.util.List;
 
-/** The epochs of a run, in order. */
-public record History(List<Epoch> epochs) {
+/**
+ * A run.
+ *
+ * @param epochs in order
+ * @param curve the training loss as it was read, every 50 steps or so
+ */
+public record History(List<Epoch> epochs, List<Point> curve) {
+    /** The mean loss of the steps up to one, from the point before. */
+    public record Point(long step, double loss) {}
+
     /**
      * One epoch.
      *
@@ -18,6 +26,7 @@ public record History(List<Epoch> epochs) {
 
     public History {
         epochs = List.copyOf(epochs);
+        curve = List.copyOf(curve);
     }
 
     /** The last epoch. */

@@ -26,6 +26,8 @@ public final class Trainer {
     private DataLoader validation;
     private int classes;
     private PrintStream progress;
+    private final List<History.Point> curve = new ArrayList<>();
+    private long steps;
     private Consumer<History.Epoch> afterEpoch = epoch -> { };
 
     private Trainer(Layer model, Optimizer optimizer, BinaryOperator<Tensor> loss) {
@@ -84,13 +86,14 @@ public final class Trainer {
             report(title, epoch);
             afterEpoch.accept(epoch);
         }
-        return new History(history);
+        return new History(history, curve);
     }
 
     private double epoch(DataLoader loader, int number, ProgressBar bar, long[] samples) {
         Tensor total = Tensor.of(new float[1], new long[0]); // sum of the losses of all samples
         int step = 0;
         double sum = 0;
+        long seen = 0; // samples in the sum when it was last read
         try (DataLoader.Batches batches = loader.iterator()) {
             while (batches.hasNext()) {
                 Batch batch = batches.next();
@@ -101,11 +104,15 @@ public final class Trainer {
                 total.close();
                 total = next;
                 samples[0] += batch.size();
+                steps++;
                 if (++step % READ_EVERY == 0 || !batches.hasNext()) {
+                    double before = sum;
                     sum = total.item();
                     if (!Double.isFinite(sum)) {
                         throw new NonFiniteLossException(number, step, sum);
                     }
+                    curve.add(new History.Point(steps, (sum - before) / (samples[0] - seen)));
+                    seen = samples[0];
                 }
                 if (bar != null) {
                     bar.step();

@@ -2,57 +2,78 @@
 package dev.heddle.engine.cpu;
 
 /**
- * A grid of tiles over the rows and columns of the result. Each thread gets a tile, and tiles are as square as can be,
- * because what a thread reads of the operands grows with a tile's perimeter.
- *
- * @param rows tiles over each other
- * @param columns tiles side by side
+ * A grid of tiles over the result. Each thread gets a tile, and tiles are as square as can be, because what a thread reads
+ * of the operands grows with a tile's perimeter. The object can be used again for another result: that allocates nothing.
  */
-record MatMulTiles(int rows, int columns) {
+final class MatMulTiles {
     /** Operations below which a product stays on one thread: 10 us' worth or so. */
     static final long SMALL_FLOPS = 1 << 20;
 
     private static final int ROW_UNIT = 8;
     private static final int COLUMN_UNIT = 16; // a cache line of floats
 
-    /** The grid for an {@code m x n} result and at most {@code parts} tiles. */
-    static MatMulTiles of(long m, long n, int parts) {
-        MatMulTiles best = new MatMulTiles(1, 1);
-        for (int rows = 1; rows <= Math.min(parts, units(m, ROW_UNIT)); rows++) {
-            var tiles = new MatMulTiles(rows, (int) Math.min(parts / rows, units(n, COLUMN_UNIT)));
-            int more = tiles.count() - best.count();
-            if (more > 0 || more == 0 && tiles.perimeter(m, n) < best.perimeter(m, n)) {
-                best = tiles;
+    private long m;
+    private long n;
+    private int rows;
+    private int columns;
+
+    /** Cuts an {@code m x n} result into at most {@code parts} tiles. */
+    MatMulTiles cut(long m, long n, int parts) {
+        this.m = m;
+        this.n = n;
+        rows = 1;
+        columns = columnsBeside(1, parts);
+        for (int more = 2; more <= Math.min(parts, units(m, ROW_UNIT)); more++) {
+            int fewer = columnsBeside(more, parts);
+            int gain = more * fewer - count();
+            if (gain > 0 || gain == 0 && perimeter(more, fewer) < perimeter(rows, columns)) {
+                rows = more;
+                columns = fewer;
             }
         }
-        return best;
+        return this;
     }
 
+    /** Tiles over each other. */
+    int rows() {
+        return rows;
+    }
+
+    /** Tiles side by side. */
+    int columns() {
+        return columns;
+    }
+
+    /** All tiles, numbered row by row. */
     int count() {
         return rows * columns;
     }
 
-    /** First row of tile {@code tile}; tiles are counted along the rows of the grid. */
-    long firstRow(long tile, long m) {
+    /** First row of the result that tile {@code tile} covers. */
+    long firstRow(long tile) {
         return first(tile / columns, rows, m, ROW_UNIT);
     }
 
-    /** The row behind the last of tile {@code tile}. */
-    long endRow(long tile, long m) {
+    /** The row behind its last. */
+    long endRow(long tile) {
         return first(tile / columns + 1, rows, m, ROW_UNIT);
     }
 
-    /** First column of tile {@code tile}. */
-    long firstColumn(long tile, long n) {
+    /** First column of the result that tile {@code tile} covers. */
+    long firstColumn(long tile) {
         return first(tile % columns, columns, n, COLUMN_UNIT);
     }
 
-    /** The column behind the last of tile {@code tile}. */
-    long endColumn(long tile, long n) {
+    /** The column behind its last. */
+    long endColumn(long tile) {
         return first(tile % columns + 1, columns, n, COLUMN_UNIT);
     }
 
-    private double perimeter(long m, long n) {
+    private int columnsBeside(int rows, int parts) {
+        return (int) Math.min(parts / rows, units(n, COLUMN_UNIT));
+    }
+
+    private double perimeter(int rows, int columns) {
         return (double) m / rows + (double) n / columns;
     }
 

@@ -30,7 +30,7 @@ public final class OneDnnMatMul {
         int threads = WorkerPool.shared().threads();
         boolean small = 2 * shape.batch() * shape.m() * shape.n() * shape.k() < MatMulTiles.SMALL_FLOPS;
         int batches = small || shape.batch() < threads ? 1 : threads;
-        MatMulTiles tiles = MatMulTiles.of(shape.m(), shape.n(), small || batches > 1 ? 1 : threads);
+        MatMulTiles tiles = new MatMulTiles().cut(shape.m(), shape.n(), small || batches > 1 ? 1 : threads);
         int count = batches * tiles.count();
         parts = new OneDnnPrimitive[count];
         aOffsets = new long[count];
@@ -41,13 +41,13 @@ public final class OneDnnMatMul {
             int group = i / tiles.count();
             int tile = i % tiles.count();
             long matrix = shape.batch() * group / batches;
-            long row = tiles.firstRow(tile, shape.m());
-            long column = tiles.firstColumn(tile, shape.n());
+            long row = tiles.firstRow(tile);
+            long column = tiles.firstColumn(tile);
             aOffsets[i] = shape.input().bytes() * (matrix * shape.strideA() + (shape.ta() ? row : row * shape.lda()));
             bOffsets[i] = shape.input().bytes() * (matrix * shape.strideB() + (shape.tb() ? column * shape.ldb() : column));
             cOffsets[i] = shape.result().bytes() * (matrix * shape.strideC() + row * shape.ldc() + column);
             parts[i] = plan(shape, shape.batch() * (group + 1) / batches - matrix,
-                    tiles.endRow(tile, shape.m()) - row, tiles.endColumn(tile, shape.n()) - column);
+                    tiles.endRow(tile) - row, tiles.endColumn(tile) - column);
             scratch = Math.max(scratch, parts[i].scratchBytes());
         }
         scratchBytes = (scratch + 63) & -64;

