@@ -72,7 +72,7 @@ final class Decomposition {
                     constants[value] = GraphBuilder.scalarBits(node);
                 } else if (original == null && result.op(i) instanceof Source) {
                     constants[value] = node.values[k].address();
-                    owned.add(node.values[k]);
+                    owned.add(node.values[k].ofPlan());
                 }
             }
         }

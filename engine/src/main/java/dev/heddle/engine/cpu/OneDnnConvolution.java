@@ -46,7 +46,7 @@ public final class OneDnnConvolution {
         this.direction = direction;
         long xBytes = product(shape.xDims(1)) * shape.dtype().bytes();
         long yBytes = product(shape.yDims(1)) * shape.dtype().bytes();
-        if (shape.batch() * xBytes * yBytes * product(shape.weightDims()) == 0) {
+        if (shape.batch() == 0 || xBytes == 0 || yBytes == 0 || product(shape.weightDims()) == 0) {
             throw new UnsupportedByOneDnn("empty");
         }
         int count = (int) Math.min(WorkerPool.shared().threads(), shape.batch());
@@ -154,7 +154,8 @@ public final class OneDnnConvolution {
 
     /**
      * Convolves. All arguments are addresses: {@code (x, w, bias, y)} for {@code FORWARD}, {@code (dy, w, 0, dx)} for
-     * {@code BACKWARD_DATA}, {@code (x, dy, 0, dw)} for {@code BACKWARD_WEIGHTS}; the bias is not read if the shape has none.
+     * {@code BACKWARD_DATA}, {@code (x, dy, 0, dw)} for {@code BACKWARD_WEIGHTS}. The bias is not read if there is
+     * none in the shape.
      */
     public synchronized void execute(long first, long second, long bias, long result, long workspace) {
         this.first = first;

@@ -24,7 +24,7 @@ public final class OneDnnMatMul {
     private long workspace;
 
     private OneDnnMatMul(OneDnnMatMulShape shape) throws UnsupportedByOneDnn {
-        if (shape.batch() * shape.m() * shape.n() * shape.k() == 0) {
+        if (shape.batch() == 0 || shape.m() == 0 || shape.n() == 0 || shape.k() == 0) {
             throw new UnsupportedByOneDnn("empty");
         }
         int threads = WorkerPool.shared().threads();

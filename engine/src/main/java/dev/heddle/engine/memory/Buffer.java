@@ -5,6 +5,7 @@ import java.lang.ref.PhantomReference;
 import java.lang.ref.ReferenceQueue;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Owned memory. {@link #close()} returns it at once; otherwise it returns after the garbage collector has found the
@@ -13,6 +14,8 @@ import java.util.concurrent.ConcurrentHashMap;
 public final class Buffer implements AutoCloseable {
     private static final ReferenceQueue<Buffer> QUEUE = new ReferenceQueue<>();
     private static final Set<Release> LIVE = ConcurrentHashMap.newKeySet();
+
+    private static final AtomicLong TENSOR_BYTES = new AtomicLong();
 
     private final long address;
     private final long bytes;
@@ -24,6 +27,7 @@ public final class Buffer implements AutoCloseable {
         this.bytes = bytes;
         this.release = new Release(this);
         LIVE.add(release);
+        TENSOR_BYTES.addAndGet(bytes);
     }
 
     /**
@@ -46,6 +50,20 @@ public final class Buffer implements AutoCloseable {
             }
         }
         return new Buffer(address, bytes);
+    }
+
+    /** Bytes of all tensors and variables that are alive; what plans keep for themselves is not counted. */
+    public static long tensorBytes() {
+        return TENSOR_BYTES.get();
+    }
+
+    /** Makes this the memory of a plan: it no longer counts as a tensor's. */
+    public Buffer ofPlan() {
+        if (!release.ofPlan) {
+            release.ofPlan = true;
+            TENSOR_BYTES.addAndGet(-bytes);
+        }
+        return this;
     }
 
     /** Returns the memory of unreachable buffers to the pool. */
@@ -93,6 +111,7 @@ public final class Buffer implements AutoCloseable {
         private final long address;
         private final long bytes;
         private volatile boolean done;
+        private boolean ofPlan;
 
         Release(Buffer buffer) {
             super(buffer, QUEUE);
@@ -104,6 +123,9 @@ public final class Buffer implements AutoCloseable {
             if (LIVE.remove(this)) {
                 done = true;
                 NativeMemory.free(address, bytes);
+                if (!ofPlan) {
+                    TENSOR_BYTES.addAndGet(-bytes);
+                }
             }
         }
     }

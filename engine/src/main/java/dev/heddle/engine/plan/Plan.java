@@ -64,7 +64,7 @@ public final class Plan {
             bind(i, workspaces[i] > 0);
         }
         int count = (int) storages.stream().filter(s -> s.kind() == Storage.Kind.SCALAR).count();
-        scalars = count == 0 ? null : Buffer.allocate(8L * count, "plan scalars");
+        scalars = count == 0 ? null : Buffer.allocate(8L * count, "plan scalars").ofPlan();
         int next = 0;
         for (int s = 0; s < storages.size(); s++) {
             if (storages.get(s).kind() == Storage.Kind.SCALAR) {
@@ -213,7 +213,7 @@ public final class Plan {
                 arena.close();
                 arena = null;
             }
-            arena = Buffer.allocate(bytes, "plan arena");
+            arena = Buffer.allocate(bytes, "plan arena").ofPlan();
         }
     }
 

@@ -15,12 +15,10 @@ final class FloatReduction implements Reduction {
     private static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED;
     private static final int W = S.length();
     private static final int TOGETHER = 4;
-    private static final float IDENTITY = switch (KIND) {
-        case MAX -> Float.NEGATIVE_INFINITY;
-        case MIN -> Float.POSITIVE_INFINITY;
-        case PROD -> 1;
-        default -> 0;
-    };
+    private static final boolean SUM = KIND == Reduce.Kind.SUM;
+    private static final boolean PROD = KIND == Reduce.Kind.PROD;
+    private static final boolean MAX = KIND == Reduce.Kind.MAX;
+    private static final float IDENTITY = SUM ? 0 : PROD ? 1 : MAX ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY;
     // Shuffles that bring lane l + h to lane l, for every half h below a vector.
     private static final VectorShuffle<Float> BY_8 = by(8);
     private static final VectorShuffle<Float> BY_4 = by(4);
@@ -33,18 +31,12 @@ final class FloatReduction implements Reduction {
         return VectorShuffle.iota(S, lanes, 1, true);
     }
 
-    /** Made anew in every method: a vector that began as a constant object would be kept as an object through the loop. */
-    private static FloatVector identity() {
+    private static FloatVector identity() { // not a constant: loops would start from it as an object, and stay with objects
         return FloatVector.broadcast(S, IDENTITY);
     }
 
     private static FloatVector combine(FloatVector a, FloatVector b) {
-        return switch (KIND) {
-            case MAX -> a.max(b);
-            case MIN -> a.min(b);
-            case PROD -> a.mul(b);
-            default -> a.add(b);
-        };
+        return SUM ? a.add(b) : PROD ? a.mul(b) : MAX ? a.max(b) : a.min(b);
     }
 
     private static FloatVector rest(long address, int n) {
@@ -63,6 +55,14 @@ final class FloatReduction implements Reduction {
             long at = from + row * rowStep;
             FloatVector x = identity();
             int i = 0;
+            if (!SUM && !PROD) { // the order does not matter, and one comparison need not wait for the other
+                FloatVector y = identity();
+                for (int limit = n & -2 * W; i < limit; i += 2 * W) {
+                    x = combine(x, Lanes.loadF32(at + 4L * i));
+                    y = combine(y, Lanes.loadF32(at + 4L * i + 4L * W));
+                }
+                x = combine(x, y);
+            }
             for (int limit = n & -W; i < limit; i += W) {
                 x = combine(x, Lanes.loadF32(at + 4L * i));
             }
@@ -90,9 +90,15 @@ final class FloatReduction implements Reduction {
         }
         int row = 0;
         if ((first & W - 1) == 0) {
+            int whole = n & -W;
             for (; row + TOGETHER * W <= rows; row += TOGETHER * W) {
                 for (int lane = 0; lane < W; lane++) {
-                    combineFour(from + (row + lane) * rowStep, W * rowStep, n, lanes + lane * 4L * n);
+                    long at = from + (row + lane) * rowStep;
+                    long to = lanes + lane * 4L * n;
+                    combineFour(at, W * rowStep, whole, to);
+                    for (int k = 0; k < TOGETHER && whole < n; k++) {
+                        combineOne(at + k * W * rowStep + 4L * whole, n - whole, to + 4L * whole);
+                    }
                 }
             }
         }
@@ -120,21 +126,14 @@ final class FloatReduction implements Reduction {
         }
     }
 
-    /** The same for {@link #TOGETHER} rows in turn: fewer loads and stores of {@code to} than one by one. */
+    /** The same for {@link #TOGETHER} rows in turn and whole vectors: fewer loads and stores of {@code to} than one by one. */
     private static void combineFour(long a, long step, int n, long to) {
-        int i = 0;
-        for (int limit = n & -W; i < limit; i += W) {
+        for (int i = 0; i < n; i += W) {
             long at = a + 4L * i;
-            FloatVector x = combine(combine(Lanes.loadF32(to + 4L * i), Lanes.loadF32(at)), Lanes.loadF32(at + step));
-            x = combine(combine(x, Lanes.loadF32(at + 2 * step)), Lanes.loadF32(at + 3 * step));
-            Lanes.storeF32(x, to + 4L * i);
-        }
-        if (i < n) {
-            long at = a + 4L * i;
-            VectorMask<Float> rest = S.indexInRange(i, n);
-            FloatVector x = combine(combine(Lanes.loadF32(to + 4L * i, rest), Lanes.loadF32(at, rest)), Lanes.loadF32(at + step, rest));
-            x = combine(combine(x, Lanes.loadF32(at + 2 * step, rest)), Lanes.loadF32(at + 3 * step, rest));
-            Lanes.storeF32(x, to + 4L * i, rest);
+            FloatVector x = combine(Lanes.loadF32(to + 4L * i), Lanes.loadF32(at));
+            x = combine(x, Lanes.loadF32(at + step));
+            x = combine(x, Lanes.loadF32(at + 2 * step));
+            Lanes.storeF32(combine(x, Lanes.loadF32(at + 3 * step)), to + 4L * i);
         }
     }
 

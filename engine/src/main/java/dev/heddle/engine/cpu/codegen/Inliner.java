@@ -7,6 +7,8 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.lang.classfile.ClassFile;
+import java.lang.classfile.ClassModel;
+import java.lang.classfile.ClassTransform;
 import java.lang.classfile.CodeBuilder;
 import java.lang.classfile.CodeElement;
 import java.lang.classfile.CodeModel;
@@ -24,15 +26,16 @@ import java.lang.constant.MethodTypeDesc;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The static methods of {@link VectorMath} and {@link Lanes}, as code to be inserted. What they call in the two classes
  * is inserted too; other calls stay calls. Their bodies may branch but not handle exceptions.
  */
 final class Inliner {
-    private static final ClassDesc MATH = VectorMath.class.describeConstable().orElseThrow();
-    private static final ClassDesc LANES = Lanes.class.describeConstable().orElseThrow();
-    private static final Map<String, CodeModel> BODIES = new HashMap<>();
+    private static final ClassDesc MATH = describe(VectorMath.class);
+    private static final ClassDesc LANES = describe(Lanes.class);
+    private static final Map<String, CodeModel> BODIES = new ConcurrentHashMap<>();
 
     static {
         read(VectorMath.class);
@@ -41,33 +44,57 @@ final class Inliner {
 
     private Inliner() {}
 
-    private static void read(Class<?> type) {
+    private static ClassDesc describe(Class<?> type) {
+        return type.describeConstable().orElseThrow();
+    }
+
+    private static ClassModel read(Class<?> type) {
         try (InputStream in = type.getResourceAsStream(type.getSimpleName() + ".class")) {
-            for (MethodModel method : ClassFile.of(ClassFile.DebugElementsOption.DROP_DEBUG).parse(in.readAllBytes()).methods()) {
+            ClassModel model = ClassFile.of(ClassFile.DebugElementsOption.DROP_DEBUG).parse(in.readAllBytes());
+            for (MethodModel method : model.methods()) {
                 method.code().ifPresent(code -> BODIES.put(
-                        key(type.getSimpleName(), method.methodName().stringValue(), method.methodTypeSymbol()), code));
+                        key(describe(type), method.methodName().stringValue(), method.methodTypeSymbol()), code));
             }
+            return model;
         } catch (IOException e) {
             throw new UncheckedIOException("code generation: cannot read " + type.getName(), e);
         }
     }
 
-    private static String key(String type, String name, MethodTypeDesc signature) {
-        return type + '.' + name + signature.descriptorString();
+    /** The class file of a class of this package, with the methods of its own that take or return vectors inserted too. */
+    static synchronized byte[] inlined(Class<?> type) {
+        ClassModel model = read(type);
+        ClassDesc owner = describe(type);
+        return ClassFile.of().transformClass(model, ClassTransform.transformingMethodBodies((code, element) -> {
+            if (element instanceof InvokeInstruction call && isInserted(call, owner)) {
+                insert(code, call.owner().asSymbol(), call.name().stringValue(), call.typeSymbol(), owner);
+            } else {
+                code.with(element);
+            }
+        }));
+    }
+
+    private static boolean isInserted(InvokeInstruction call, ClassDesc self) {
+        ClassDesc owner = call.owner().asSymbol();
+        return owner.equals(MATH) || owner.equals(LANES) || owner.equals(self) && call.typeSymbol().descriptorString().contains("Vector");
+    }
+
+    private static String key(ClassDesc type, String name, MethodTypeDesc signature) {
+        return type.displayName() + '.' + name + signature.descriptorString();
     }
 
     /** Inserts the method of {@link VectorMath}; arguments are taken from the stack, the result is left there. */
     static void math(CodeBuilder code, String name, MethodTypeDesc signature) {
-        insert(code, MATH, name, signature);
+        insert(code, MATH, name, signature, MATH);
     }
 
     /** Inserts the method of {@link Lanes}. */
     static void lanes(CodeBuilder code, String name, MethodTypeDesc signature) {
-        insert(code, LANES, name, signature);
+        insert(code, LANES, name, signature, LANES);
     }
 
-    private static void insert(CodeBuilder code, ClassDesc type, String name, MethodTypeDesc signature) {
-        CodeModel body = BODIES.get(key(type.displayName(), name, signature));
+    private static void insert(CodeBuilder code, ClassDesc type, String name, MethodTypeDesc signature, ClassDesc self) {
+        CodeModel body = BODIES.get(key(type, name, signature));
         if (body == null) {
             throw new IllegalArgumentException("code generation: no method " + type.displayName() + '.' + name
                     + signature.displayDescriptor());
@@ -98,8 +125,8 @@ final class Inliner {
                         code.goto_(end);
                     }
                 }
-                case InvokeInstruction call when call.owner().asSymbol().equals(MATH) || call.owner().asSymbol().equals(LANES) ->
-                        insert(code, call.owner().asSymbol(), call.name().stringValue(), call.typeSymbol());
+                case InvokeInstruction call when isInserted(call, self) ->
+                        insert(code, call.owner().asSymbol(), call.name().stringValue(), call.typeSymbol(), self);
                 case CodeElement other -> code.with(other);
             }
         }

@@ -3,9 +3,6 @@ package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.op.Reduce;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.util.HashMap;
@@ -61,11 +58,10 @@ interface Reduction {
         }
 
         private static Reduction define(Reduce.Kind kind, Class<?> template) {
-            try (InputStream in = template.getResourceAsStream(template.getSimpleName() + ".class")) {
-                MethodHandles.Lookup lookup = MethodHandles.lookup().defineHiddenClassWithClassData(in.readAllBytes(), kind, true);
+            try {
+                byte[] bytes = Inliner.inlined(template);
+                MethodHandles.Lookup lookup = MethodHandles.lookup().defineHiddenClassWithClassData(bytes, kind, true);
                 return (Reduction) lookup.findConstructor(lookup.lookupClass(), MethodType.methodType(void.class)).invoke();
-            } catch (IOException e) {
-                throw new UncheckedIOException("reduce: cannot read " + template.getName(), e);
             } catch (Throwable e) {
                 throw new IllegalStateException("reduce: cannot copy " + template.getName(), e);
             }

@@ -1,0 +1,71 @@
+// Finds tests, and with them code, that hold on to tensors.
+package dev.heddle.testing;
+
+import dev.heddle.engine.memory.Buffer;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+import org.junit.jupiter.api.extension.AfterEachCallback;
+import org.junit.jupiter.api.extension.BeforeEachCallback;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.extension.ExtensionContext;
+
+/**
+ * Fails a test after which more tensor memory is in use than before. What the test has let go of is collected first; what is
+ * left is held by something that outlives the test: a static field, a cache, a thread. Put it on a class or a method:
+ *
+ * <pre>{@code
+ * @NoLeaks
+ * class MyModelTest { ... }
+ * }</pre>
+ *
+ * <p>Scratch memory that the engine keeps for its next evaluation does not count. Tests that run at the same time in one JVM
+ * disturb each other's counts.
+ */
+@Target({ElementType.TYPE, ElementType.METHOD})
+@Retention(RetentionPolicy.RUNTIME)
+@ExtendWith(NoLeaks.Extension.class)
+public @interface NoLeaks {
+    /** The extension behind the annotation. */
+    final class Extension implements BeforeEachCallback, AfterEachCallback {
+        private static final ExtensionContext.Namespace NAMESPACE = ExtensionContext.Namespace.create(Extension.class);
+        private static final int ROUNDS = 20;
+
+        @Override
+        public void beforeEach(ExtensionContext context) {
+            context.getStore(NAMESPACE).put("bytes", settled(0));
+        }
+
+        @Override
+        public void afterEach(ExtensionContext context) {
+            long before = context.getStore(NAMESPACE).get("bytes", Long.class);
+            long after = settled(before);
+            if (after > before) {
+                throw new AssertionError(context.getDisplayName() + " leaked " + (after - before) + " bytes of tensor memory (" + before
+                        + " before, " + after + " after): something that outlives the test holds a tensor; close() it or let go of it");
+            }
+        }
+
+        /** Bytes in use once garbage has been collected, or as soon as they are down to the target. */
+        private static long settled(long target) {
+            long bytes = Long.MAX_VALUE;
+            for (int round = 0; round < ROUNDS; round++) {
+                System.gc();
+                Buffer.drain();
+                long now = Buffer.tensorBytes();
+                if (now <= target || now == bytes && round >= 3) {
+                    return now;
+                }
+                bytes = now;
+                try {
+                    Thread.sleep(5); // references are enqueued by another thread
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                    return now;
+                }
+            }
+            return bytes;
+        }
+    }
+}
