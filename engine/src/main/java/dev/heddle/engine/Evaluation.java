@@ -169,7 +169,7 @@ final class Evaluation {
             Node node = wanted.get(i).node;
             boolean differentiable = node.requiresGrad && (sets.isEmpty() || !dependence.needs(node, n -> reads(n, sets)));
             node.evaluated(wanted.get(i).output, results.get(i));
-            if (!differentiable && allEvaluated(node)) {
+            if (!differentiable && !Debug.eager() && allEvaluated(node)) {
                 node.inputs = null;
             }
         }

@@ -110,12 +110,25 @@ public final class Gradients {
             for (int i = 0; i < gradients.size(); i++) {
                 Tensor x = wrt.get(i);
                 if (gradients.get(i) == null) {
+                    requireRecipes(outputs, x);
                     gradients.set(i, Tensor.scalar(0, x.dtype()).expand(x.shape().dims()));
                 }
             }
             return gradients;
         } finally {
             recorder.resume();
+        }
+    }
+
+    /** A tensor that was evaluated forgets how, unless it depends on trainable variables; zeros would be a lie then. */
+    private static void requireRecipes(List<Tensor> outputs, Tensor x) {
+        List<Node> order = order(outputs);
+        for (Node node : order) {
+            if (node.inputs == null && !order.contains(x.node)) {
+                throw new IllegalStateException("gradient: " + node.describe(0) + " was evaluated before and its recipe is gone, so that its"
+                        + " dependence on " + x.spec() + " is not known; record the gradient before reading the tensor, or make it depend on a"
+                        + " trainable Variable");
+            }
         }
     }
 

@@ -47,9 +47,11 @@ public final class ArrayDataset implements Dataset {
         this.transform = transform;
         int elements = pixels == null ? values.length : pixels.length;
         size = width == 0 ? 0 : elements / width;
-        long given = labels != null ? labels.length : targets.length / Math.max(1, targetShape.elements());
-        if (width == 0 || elements % width != 0 || given != size) {
-            throw new DatasetException("dataset: " + elements + " values for samples of shape " + shape + ", and " + given + " targets");
+        int given = labels != null ? labels.length : targets.length;
+        long expected = labels != null ? size : size * targetShape.elements();
+        if (width == 0 || elements % width != 0 || given != expected) {
+            throw new DatasetException("dataset: " + elements + " values for samples of shape " + shape + ", and " + given
+                    + (labels != null ? " labels" : " target values of shape " + targetShape));
         }
     }
 
@@ -102,7 +104,7 @@ public final class ArrayDataset implements Dataset {
     public Batch batch(int[] indices, long seed) {
         int n = indices.length;
         if (scratch.length != n * width) {
-            scratch = new float[n * width];
+            scratch = new float[Math.multiplyExact(n, width)];
         }
         for (int k = 0; k < n; k++) {
             int from = indices[k] * width;

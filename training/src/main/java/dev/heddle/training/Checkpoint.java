@@ -43,7 +43,8 @@ public final class Checkpoint {
      * Restores a run; arguments as for {@link #save}.
      *
      * @return the metadata, in it {@code epoch}
-     * @throws CheckpointException if the file cannot be read or does not fit the model or the optimizer
+     * @throws CheckpointException if the file cannot be read or does not fit the model or the optimizer; nothing is changed
+     *     then
      */
     public static Map<String, String> load(Path file, Layer model, Optimizer optimizer, Generator generator) {
         SafeTensors content = SafeTensors.read(file);
@@ -54,19 +55,28 @@ public final class Checkpoint {
         model.state().forEach((name, variable) -> expected.put(name, variable.value()));
         Map<String, Tensor> state = part(content, MODEL);
         CheckpointException.requireSame(file + ": model", expected, state);
+        number(file, "epoch", content.metadata().get("epoch"));
+        Map<String, Tensor> moments = part(content, OPTIMIZER);
         if (optimizer != null) {
-            optimizer.restore(part(content, OPTIMIZER));
+            optimizer.requireRestorable(file + ": optimizer", moments);
+        }
+        if (generator != null) {
+            String[] place = content.metadata().getOrDefault("generator", "").split(" ", 2);
+            generator.restore(number(file, "generator seed", place[0]), number(file, "generator offset", place[place.length - 1]));
+        }
+        if (optimizer != null) {
+            optimizer.restore(moments);
         }
         model.loadState(state);
-        if (generator != null) {
-            String[] place = content.metadata().getOrDefault("generator", "").split(" ");
-            try {
-                generator.restore(Long.parseLong(place[0]), Long.parseLong(place[place.length - 1]));
-            } catch (NumberFormatException e) {
-                throw new CheckpointException(file + ": generator '" + String.join(" ", place) + "'", e);
-            }
-        }
         return content.metadata();
+    }
+
+    private static long number(Path file, String name, String text) {
+        try {
+            return Long.parseLong(text);
+        } catch (NumberFormatException e) {
+            throw new CheckpointException(file + ": " + name + " is '" + text + "'", e);
+        }
     }
 
     private static Map<String, Tensor> part(SafeTensors content, String prefix) {

@@ -2,6 +2,7 @@
 package dev.heddle.training;
 
 import dev.heddle.engine.Functional;
+import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Layer;
 import java.util.Arrays;
@@ -16,7 +17,11 @@ import java.util.Arrays;
  * @param losses the cross-entropy of each sample
  */
 public record Classification(double loss, double accuracy, long[][] confusion, int[] predictions, float[] losses) {
-    /** Runs a model that gives logits {@code (N, C)} over a loader, in evaluation mode; its mode is restored. */
+    /**
+     * Runs a model that gives logits {@code (N, C)} over a loader, in evaluation mode; its mode is restored.
+     *
+     * @throws ShapeException if the model gives something else
+     */
     public static Classification of(Layer model, DataLoader loader, int classes) {
         boolean training = model.training();
         model.eval();
@@ -29,7 +34,11 @@ public record Classification(double loss, double accuracy, long[][] confusion, i
         try (DataLoader.Batches batches = loader.iterator()) {
             while (batches.hasNext()) {
                 Batch batch = batches.next();
-                try (Tensor logits = model.forward(batch.input());
+                Tensor output = model.forward(batch.input());
+                if (output.rank() != 2 || output.dim(1) != classes) {
+                    throw new ShapeException("classification: the model gives " + output.shape() + ", expected (N, " + classes + ")");
+                }
+                try (Tensor logits = output;
                         Tensor predicted = logits.argmax(1);
                         Tensor loss = Functional.crossEntropy(logits, batch.target(), Losses.IGNORE_INDEX, 0)) {
                     Tensor.eval(predicted, loss);

@@ -9,8 +9,9 @@ import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 
 /**
- * Iterates over a dataset; each iteration is an epoch. A batch is valid until the next one is drawn: then its memory goes
- * back to the pool (unread results that need it are evaluated first), so that a loop runs without allocating.
+ * Iterates over a dataset; each iteration is an epoch. A batch is valid until the next one is drawn, the last one until
+ * {@link Batches#hasNext()} says so: then its memory goes back to the pool (unread results that need it are evaluated
+ * first), so that a loop runs without allocating. What the dataset throws, {@link Batches#next()} throws.
  */
 public final class DataLoader implements Iterable<Batch> {
     private static final Cleaner CLEANER = Cleaner.create();
@@ -116,7 +117,10 @@ public final class DataLoader implements Iterable<Batch> {
                 for (int b = 0; b < loader.batches() && !stopped; b++) {
                     int from = b * loader.batchSize;
                     int[] indices = java.util.Arrays.copyOfRange(order, from, Math.min(order.length, from + loader.batchSize));
-                    Batch batch = loader.dataset.batch(indices, loader.seed + epoch * 0xD1B54A32D192ED03L);
+                    Batch batch;
+                    synchronized (loader.dataset) { // an iteration that was given up may still be making its last batch
+                        batch = loader.dataset.batch(indices, loader.seed + epoch * 0xD1B54A32D192ED03L);
+                    }
                     try {
                         queue.put(new Item(batch, null));
                     } catch (InterruptedException stop) {

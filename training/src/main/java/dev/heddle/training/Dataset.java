@@ -9,7 +9,8 @@ public interface Dataset {
     /**
      * The samples with the given indices, each in {@code [0, size)}, as tensors that the caller owns.
      *
-     * @param seed for random transforms; another one for each batch of each epoch, the same in each run
+     * @param seed for random transforms: another one for each epoch, the same in each run; combine it with the index, so
+     *     that a sample's transform does not depend on the batch it is in
      */
     Batch batch(int[] indices, long seed);
 }

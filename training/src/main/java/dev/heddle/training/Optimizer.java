@@ -187,11 +187,11 @@ public abstract class Optimizer {
     /**
      * Restores what {@link #state()} gave.
      *
-     * @throws CheckpointException if a tensor is missing, too many, or of another shape or dtype; nothing is changed then
+     * @throws CheckpointException if a tensor is missing, too many, of another shape or dtype, or holds what cannot be;
+     *     nothing is changed then
      */
     public void restore(Map<String, Tensor> state) {
-        Map<String, Tensor> expected = state();
-        CheckpointException.requireSame("optimizer", expected, state);
+        requireRestorable("optimizer", state);
         learningRate = state.get("learning_rate").item();
         List<Variable> changed = new ArrayList<>();
         int i = 0;
@@ -206,6 +206,19 @@ public abstract class Optimizer {
             }
         }
         Variable.settle(changed);
+    }
+
+    void requireRestorable(String what, Map<String, Tensor> state) {
+        CheckpointException.requireSame(what, state(), state);
+        double rate = state.get("learning_rate").item();
+        if (!(rate >= 0 && rate < Double.POSITIVE_INFINITY)) {
+            throw new CheckpointException(what + ": learning_rate is " + rate);
+        }
+        state.forEach((name, tensor) -> {
+            if (name.endsWith(".step") && tensor.toLongArray()[0] < 0) {
+                throw new CheckpointException(what + ": " + name + " is " + tensor.toLongArray()[0]);
+            }
+        });
     }
 
     static double requireNonNegative(String what, double value) {

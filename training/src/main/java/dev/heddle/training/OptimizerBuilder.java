@@ -68,6 +68,10 @@ public abstract class OptimizerBuilder<B extends OptimizerBuilder<B>> {
         all.addAll(further);
         Set<Variable> seen = new HashSet<>();
         for (Settings settings : all) {
+            if (learningRate == 0 && settings.learningRate() > 0) {
+                throw new IllegalArgumentException("optimizer: the first group's learning rate is 0, which the "
+                        + settings.learningRate() + " of another group has no ratio to");
+            }
             for (Variable parameter : settings.parameters()) {
                 if (!seen.add(parameter)) {
                     throw new IllegalArgumentException("optimizer: parameter " + parameter + " is given twice");

@@ -2,6 +2,7 @@
 package dev.heddle.training;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -22,7 +23,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -34,7 +38,8 @@ import java.util.Map;
  * @param metadata by name
  */
 public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metadata) {
-    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final ObjectMapper JSON = new ObjectMapper()
+            .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY, DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     private static final String METADATA = "__metadata__";
     private static final long MAX_HEADER = 100_000_000;
     private static final int CHUNK = 1 << 20;
@@ -65,16 +70,12 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
         try {
             Files.createDirectories(target.getParent());
             temporary = Files.createTempFile(target.getParent(), target.getFileName().toString(), ".tmp");
-            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE); Arena arena = Arena.ofConfined()) {
+            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
                 byte[] json = padded(JSON.writeValueAsBytes(header));
                 write(channel, ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(0, json.length));
                 write(channel, ByteBuffer.wrap(json));
                 for (Tensor tensor : tensors.values()) {
-                    MemorySegment bytes = arena.allocate(Math.max(1, tensor.spec().bytes()));
-                    tensor.copyTo(bytes);
-                    for (long from = 0; from < tensor.spec().bytes(); from += CHUNK) {
-                        write(channel, bytes.asSlice(from, Math.min(CHUNK, tensor.spec().bytes() - from)).asByteBuffer());
-                    }
+                    write(channel, tensor);
                 }
                 channel.force(true);
             }
@@ -91,6 +92,17 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
         byte[] padded = java.util.Arrays.copyOf(json, (json.length + 7) / 8 * 8);
         java.util.Arrays.fill(padded, json.length, padded.length, (byte) ' ');
         return padded;
+    }
+
+    private static void write(FileChannel channel, Tensor tensor) throws IOException {
+        long length = tensor.spec().bytes();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment bytes = arena.allocate(Math.max(1, length));
+            tensor.copyTo(bytes);
+            for (long from = 0; from < length; from += CHUNK) {
+                write(channel, bytes.asSlice(from, Math.min(CHUNK, length - from)).asByteBuffer());
+            }
+        }
     }
 
     private static void write(FileChannel channel, ByteBuffer bytes) throws IOException {
@@ -130,11 +142,12 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
                 throw new CheckpointException(file + ": the header is no JSON object");
             }
             MemorySegment data = content.asSlice(8 + length);
+            requireCovered(file, header, data.byteSize());
             Map<String, Tensor> tensors = new LinkedHashMap<>();
             Map<String, String> metadata = new LinkedHashMap<>();
             for (var field : header.properties()) {
                 if (field.getKey().equals(METADATA)) {
-                    field.getValue().properties().forEach(e -> metadata.put(e.getKey(), e.getValue().asText()));
+                    field.getValue().properties().forEach(e -> metadata.put(e.getKey(), string(file, e)));
                 } else {
                     tensors.put(field.getKey(), tensor(file, field.getKey(), field.getValue(), data));
                 }
@@ -145,6 +158,38 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
         } catch (IOException e) {
             throw new CheckpointException(file + ": cannot be read: " + e, e);
         }
+    }
+
+    /** The tensors must lie one behind the other and fill the data: so no header makes more memory of a file than it has. */
+    private static void requireCovered(Path file, JsonNode header, long bytes) {
+        List<long[]> ranges = new ArrayList<>();
+        for (var field : header.properties()) {
+            if (!field.getKey().equals(METADATA)) {
+                JsonNode offsets = field.getValue().path("data_offsets");
+                if (offsets.size() != 2 || !offsets.get(0).canConvertToLong() || !offsets.get(1).canConvertToLong()) {
+                    throw new CheckpointException(file + ": tensor " + field.getKey() + " has data_offsets " + offsets);
+                }
+                ranges.add(new long[] {offsets.get(0).asLong(), offsets.get(1).asLong()});
+            }
+        }
+        ranges.sort(Comparator.<long[]>comparingLong(range -> range[0]).thenComparingLong(range -> range[1]));
+        long end = 0;
+        for (long[] range : ranges) {
+            if (range[0] != end || range[1] < end) {
+                throw new CheckpointException(file + ": tensors overlap or leave a gap at byte " + end + " of the data");
+            }
+            end = range[1];
+        }
+        if (end != bytes) {
+            throw new CheckpointException(file + ": tensors have " + end + " bytes, the file holds " + bytes);
+        }
+    }
+
+    private static String string(Path file, Map.Entry<String, JsonNode> entry) {
+        if (!entry.getValue().isTextual()) {
+            throw new CheckpointException(file + ": metadata " + entry.getKey() + " is no string: " + entry.getValue());
+        }
+        return entry.getValue().textValue();
     }
 
     private static Tensor tensor(Path file, String name, JsonNode description, MemorySegment data) {

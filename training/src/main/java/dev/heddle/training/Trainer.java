@@ -116,7 +116,7 @@ public final class Trainer {
                 }
                 if (bar != null) {
                     bar.step();
-                    bar.setExtraMessage(String.format(Locale.ROOT, "loss %.4f", sum / samples[0]));
+                    bar.setExtraMessage(seen == 0 ? "" : String.format(Locale.ROOT, "loss %.4f", sum / seen));
                 }
             }
         } finally {

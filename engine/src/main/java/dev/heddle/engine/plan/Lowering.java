@@ -146,20 +146,13 @@ final class Lowering {
     private Operand place(Instruction i, int value, int position, List<Layout> inputs) {
         Spec spec = planner.spec(value);
         Planner.Target target = targets[value];
-        Layout chosen = Layout.contiguous(spec);
-        if (target == null) {
-            if (!(i.op instanceof Elementwise && onlyReshaped[value])) {
-                chosen = backend.outputLayout(i.op, spec, inputs);
-            }
-            storage[value] = newStorage(Storage.Kind.ARENA, 0, spec.bytes());
-        } else if (!target.state()) {
-            storage[value] = newStorage(Storage.Kind.ROOT, target.index(), spec.bytes());
-        } else if (mayOverwrite(i, target.index(), position)) {
-            storage[value] = state(target.index(), spec);
-        } else {
-            storage[value] = newStorage(Storage.Kind.ARENA, 0, spec.bytes());
-            lastSteps.add(copyStep(new Operand(storage[value], chosen),
-                    new Operand(state(target.index(), spec), chosen), i.node));
+        Layout contiguous = Layout.contiguous(spec);
+        boolean freely = i.op instanceof Elementwise; // writes any layout as well as any other
+        Layout chosen = freely && (target != null || onlyReshaped[value]) ? contiguous : backend.outputLayout(i.op, spec, inputs);
+        boolean direct = target != null && chosen.isContiguous() && (!target.state() || mayOverwrite(i, target.index(), position));
+        storage[value] = direct ? destination(target, spec) : newStorage(Storage.Kind.ARENA, 0, spec.bytes());
+        if (target != null && !direct) {
+            lastSteps.add(copyStep(new Operand(storage[value], chosen), new Operand(destination(target, spec), contiguous), i.node));
         }
         layout[value] = chosen;
         if (i.op instanceof Reduce reduce) { // kernels see the reduced axes, with extent 1
@@ -167,6 +160,10 @@ final class Lowering {
             return new Operand(storage[value], Layout.contiguous(kept));
         }
         return new Operand(storage[value], chosen);
+    }
+
+    private int destination(Planner.Target target, Spec spec) {
+        return target.state() ? state(target.index(), spec) : newStorage(Storage.Kind.ROOT, target.index(), spec.bytes());
     }
 
     /** Whether nobody reads a variable's old value after this instruction, nor this one out of step with its writes. */

@@ -15,6 +15,7 @@ final class FloatReduction implements Reduction {
     private static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED;
     private static final int W = S.length();
     private static final int TOGETHER = 4;
+    private static final int NARROW = 256; // columns whose lanes fit the first-level cache
     private static final boolean SUM = KIND == Reduce.Kind.SUM;
     private static final boolean PROD = KIND == Reduce.Kind.PROD;
     private static final boolean MAX = KIND == Reduce.Kind.MAX;
@@ -89,7 +90,13 @@ final class FloatReduction implements Reduction {
             fill(lanes, n * Math.min(rows, W));
         }
         int row = 0;
-        if ((first & W - 1) == 0) {
+        if ((first & W - 1) != 0) {
+            row = 0; // in the middle of the lanes: one by one
+        } else if (rowStep == 4L * n && n <= NARROW) { // a row for every lane, at once
+            for (; row + W <= rows; row += W) {
+                combineOne(from + row * rowStep, W * n, lanes);
+            }
+        } else {
             int whole = n & -W;
             for (; row + TOGETHER * W <= rows; row += TOGETHER * W) {
                 for (int lane = 0; lane < W; lane++) {
