@@ -70,8 +70,8 @@ final class JavaMatMul implements Kernel {
     @Override
     public void run(long[] addresses) {
         if (packs) {
-            packedA = addresses[3];
-            packedB = addresses[3] + bytesA;
+            packedA = bytesA + bytesB > 0 ? addresses[3] : 0;
+            packedB = packedA + bytesA;
         }
         int rank = c.shape().rank();
         for (long i = 0; i < batch; i++) {

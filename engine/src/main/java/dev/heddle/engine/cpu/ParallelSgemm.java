@@ -18,6 +18,8 @@ final class ParallelSgemm {
     private static final VectorSpecies<Float> LANES = FloatVector.SPECIES_PREFERRED;
     private static final long SMALL_TILE = 32 * 32; // elements of a result below which slicing k is faster
     private static final long LONG_SLICE = 512;
+    /** Where k is longer than this many rows or columns, tiles read the operands in strips too narrow to be fast. */
+    private static final long LONG_RATIO = 16;
 
     private boolean ta;
     private boolean tb;
@@ -76,7 +78,7 @@ final class ParallelSgemm {
             return;
         }
         if (batch % threads != 0 && batch < 4L * threads) {
-            if (m * n < SMALL_TILE * threads && k >= LONG_SLICE * threads) {
+            if (k >= LONG_SLICE * threads && (m * n < SMALL_TILE * threads || k >= LONG_RATIO * Math.max(m, n))) {
                 runSlices(pool, batch, threads);
                 return;
             }

@@ -28,6 +28,7 @@ final class PoolingKernel implements Kernel {
     private final int[] after = new int[3];
     private final boolean channelsLast;
     private final boolean vector;
+    final boolean tiles; // windows lie side by side and cover x: each of its elements is in exactly one
     private final WorkerPool.RangeBody body;
     long first; // x, or dy of an average's backward
     long second; // dy or v
@@ -52,6 +53,11 @@ final class PoolingKernel implements Kernel {
             after[i] = real ? op.window().after().get(axis) : 0;
             dilation[i] = real ? op.window().dilation().get(axis) : 1;
         }
+        boolean covers = true;
+        for (int i = 0; i < 3; i++) {
+            covers &= stride[i] == kernel[i] && dilation[i] == 1 && before[i] == 0 && in[i] == out[i] * kernel[i];
+        }
+        tiles = covers;
         channelsLast = !x.isContiguous();
         vector = dtype == DType.F32 && channels >= 4 && x.isChannelsLast() && y.isChannelsLast();
         body = vector ? new VectorPooling(this)::run : this::run;
@@ -67,7 +73,7 @@ final class PoolingKernel implements Kernel {
         first = addresses[0];
         second = two ? addresses[1] : addresses[0];
         result = addresses[two ? 2 : 1];
-        if (op.direction() == Pooling.Direction.BACKWARD) {
+        if (op.direction() == Pooling.Direction.BACKWARD && !(vector && tiles)) {
             Memory.fill(result, images * channels * in[0] * in[1] * in[2] * dtype.bytes(), (byte) 0);
         }
         if (images * channels > 0) {

@@ -34,43 +34,59 @@ final class RandomKernel implements Kernel {
         WorkerPool.shared().parallelFor(Random.blocks(elements), GRAIN, body);
     }
 
+    /** Two blocks at a time: each round of one waits for its products, and the other's fill the wait. */
     private void run(long from, long to) {
-        int key0 = (int) seed;
-        int key1 = (int) (seed >>> 32);
-        for (long block = from; block < to; block++) {
+        for (long block = from; block < to; block += 2) {
             long counter = offset + block;
-            int x0 = (int) counter;
-            int x1 = (int) (counter >>> 32);
-            int x2 = 0;
-            int x3 = 0;
-            int k0 = key0;
-            int k1 = key1;
+            int a0 = (int) counter;
+            int a1 = (int) (counter >>> 32);
+            int a2 = 0;
+            int a3 = 0;
+            int b0 = (int) (counter + 1);
+            int b1 = (int) (counter + 1 >>> 32);
+            int b2 = 0;
+            int b3 = 0;
+            int k0 = (int) seed;
+            int k1 = (int) (seed >>> 32);
             for (int round = 0; round < Philox.ROUNDS; round++) {
-                long p0 = (Philox.M0 & 0xffffffffL) * (x0 & 0xffffffffL);
-                long p1 = (Philox.M1 & 0xffffffffL) * (x2 & 0xffffffffL);
-                x0 = (int) (p1 >>> 32) ^ x1 ^ k0;
-                x1 = (int) p1;
-                x2 = (int) (p0 >>> 32) ^ x3 ^ k1;
-                x3 = (int) p0;
+                long p = (Philox.M0 & 0xffffffffL) * (a0 & 0xffffffffL);
+                long q = (Philox.M1 & 0xffffffffL) * (a2 & 0xffffffffL);
+                long r = (Philox.M0 & 0xffffffffL) * (b0 & 0xffffffffL);
+                long s = (Philox.M1 & 0xffffffffL) * (b2 & 0xffffffffL);
+                a0 = (int) (q >>> 32) ^ a1 ^ k0;
+                a1 = (int) q;
+                a2 = (int) (p >>> 32) ^ a3 ^ k1;
+                a3 = (int) p;
+                b0 = (int) (s >>> 32) ^ b1 ^ k0;
+                b1 = (int) s;
+                b2 = (int) (r >>> 32) ^ b3 ^ k1;
+                b3 = (int) r;
                 k0 += Philox.W0;
                 k1 += Philox.W1;
             }
-            long first = 4 * block;
-            if (normal) {
-                pair(first, x0, x1);
-                pair(first + 2, x2, x3);
-            } else if (wide || first + 4 > elements) {
-                put(first, (x0 >>> 8) * TO_UNIT);
-                put(first + 1, (x1 >>> 8) * TO_UNIT);
-                put(first + 2, (x2 >>> 8) * TO_UNIT);
-                put(first + 3, (x3 >>> 8) * TO_UNIT);
-            } else {
-                long address = target + 4 * first;
-                Memory.putFloat(address, (x0 >>> 8) * 0x1p-24f);
-                Memory.putFloat(address + 4, (x1 >>> 8) * 0x1p-24f);
-                Memory.putFloat(address + 8, (x2 >>> 8) * 0x1p-24f);
-                Memory.putFloat(address + 12, (x3 >>> 8) * 0x1p-24f);
+            store(block, a0, a1, a2, a3);
+            if (block + 1 < to) {
+                store(block + 1, b0, b1, b2, b3);
             }
+        }
+    }
+
+    private void store(long block, int x0, int x1, int x2, int x3) {
+        long first = 4 * block;
+        if (normal) {
+            pair(first, x0, x1);
+            pair(first + 2, x2, x3);
+        } else if (wide || first + 4 > elements) {
+            put(first, (x0 >>> 8) * TO_UNIT);
+            put(first + 1, (x1 >>> 8) * TO_UNIT);
+            put(first + 2, (x2 >>> 8) * TO_UNIT);
+            put(first + 3, (x3 >>> 8) * TO_UNIT);
+        } else {
+            long address = target + 4 * first;
+            Memory.putFloat(address, (x0 >>> 8) * 0x1p-24f);
+            Memory.putFloat(address + 4, (x1 >>> 8) * 0x1p-24f);
+            Memory.putFloat(address + 8, (x2 >>> 8) * 0x1p-24f);
+            Memory.putFloat(address + 12, (x3 >>> 8) * 0x1p-24f);
         }
     }
 

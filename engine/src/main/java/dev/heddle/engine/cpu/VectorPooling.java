@@ -71,7 +71,7 @@ final class VectorPooling {
                     FloatVector share = load(p.first + at + byteC, live).mul(scale);
                     for (int t = 0; t < count; t++) {
                         long target = p.result + image + offsets[t] + byteC;
-                        load(target, live).add(share).intoMemorySegment(Memory.ALL, target, ORDER, live);
+                        (p.tiles ? share : load(target, live).add(share)).intoMemorySegment(Memory.ALL, target, ORDER, live);
                     }
                 } else {
                     FloatVector sum = FloatVector.zero(LANES);
@@ -98,7 +98,8 @@ final class VectorPooling {
                 open = open.andNot(found);
                 if (backward) {
                     long target = p.result + image + offsets[t] + byteC;
-                    load(target, live).add(gradient, found).intoMemorySegment(Memory.ALL, target, ORDER, live);
+                    FloatVector before = p.tiles ? FloatVector.zero(LANES) : load(target, live);
+                    before.add(gradient, found).intoMemorySegment(Memory.ALL, target, ORDER, live);
                 } else {
                     gradient = gradient.blend(load(p.second + image + offsets[t] + byteC, live), found);
                 }

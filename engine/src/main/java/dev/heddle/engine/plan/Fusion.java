@@ -4,6 +4,7 @@ package dev.heddle.engine.plan;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
+import dev.heddle.engine.op.MatMul;
 import dev.heddle.engine.op.Movement;
 import dev.heddle.engine.op.Op;
 import dev.heddle.engine.op.Reduce;
@@ -54,6 +55,55 @@ final class Fusion {
             }
         }
         return kept;
+    }
+
+    /**
+     * Turns the transpose of a product, {@code (A B)^T}, into the product of transposes, {@code B^T A^T}: products take
+     * transposed operands as they are, while whoever reads a transposed result reads it out of order. Gradients of linear
+     * layers are such.
+     */
+    static List<Instruction> transposedProducts(List<Instruction> instructions, Planner planner) {
+        Map<Integer, Instruction> products = new HashMap<>();
+        Map<Integer, Integer> readers = new HashMap<>();
+        for (Instruction i : instructions) {
+            if (i.op instanceof MatMul) {
+                products.put(i.outputs[0], i);
+            }
+            for (int value : i.inputs) {
+                readers.merge(value, 1, Integer::sum);
+            }
+        }
+        planner.wanted().forEach(value -> readers.merge(value, 1, Integer::sum));
+        List<Instruction> result = new ArrayList<>();
+        for (Instruction i : instructions) {
+            Instruction product = i.op instanceof Movement.Permute p && isTranspose(p) ? products.get(i.inputs[0]) : null;
+            if (product == null || readers.get(i.inputs[0]) != 1
+                    || planner.spec(product.inputs[0]).shape().rank() != planner.spec(product.inputs[1]).shape().rank()) {
+                result.add(i);
+                continue;
+            }
+            int[] transposed = new int[2];
+            for (int k = 0; k < 2; k++) {
+                int operand = product.inputs[1 - k];
+                List<Spec> spec = i.op.infer(List.of(planner.spec(operand)));
+                transposed[k] = planner.newValue(spec.getFirst());
+                result.add(new Instruction(i.op, new int[] {operand}, new int[] {transposed[k]}, i.node));
+            }
+            result.remove(product);
+            result.add(new Instruction(product.op, transposed, i.outputs, product.node));
+        }
+        return result;
+    }
+
+    private static boolean isTranspose(Movement.Permute permute) {
+        int n = permute.order().size();
+        for (int i = 0; i < n; i++) {
+            int swapped = i == n - 1 ? n - 2 : i == n - 2 ? n - 1 : i;
+            if (permute.order().get(i) != swapped) {
+                return false;
+            }
+        }
+        return n >= 2;
     }
 
     /** Fuses what can be. */

@@ -43,6 +43,7 @@ final class Planner {
         }
         if (fusion) {
             instructions = Fusion.commonSubexpressions(instructions, alias);
+            instructions = Fusion.transposedProducts(instructions, this);
             instructions = new Fusion(this, backend).fuse(instructions);
         }
         int[] roots = resolve(graph.roots());
@@ -85,7 +86,7 @@ final class Planner {
     }
 
     private void dropUnused(int[] roots, int[] sets) {
-        boolean[] needed = new boolean[graph.values()];
+        boolean[] needed = new boolean[values()];
         for (int value : roots) {
             needed[value] = true;
         }
@@ -113,8 +114,8 @@ final class Planner {
      * next values of variables, so that every reader of an old value comes before it is overwritten; copies last.
      */
     private Target[] claim(int[] roots, int[] sets) {
-        boolean[] computed = new boolean[graph.values()];
-        boolean[] read = new boolean[graph.values()];
+        boolean[] computed = new boolean[values()];
+        boolean[] read = new boolean[values()];
         for (Instruction i : instructions) {
             for (int value : i.outputs) {
                 computed[value] = !isView(i.op);
@@ -123,7 +124,7 @@ final class Planner {
                 read[value] = true;
             }
         }
-        Target[] claimed = new Target[graph.values() + roots.length + 2 * sets.length];
+        Target[] claimed = new Target[values() + roots.length + 2 * sets.length];
         List<Instruction> copies = new ArrayList<>();
         for (int r = 0; r < roots.length; r++) {
             read[roots[r]] = true;

@@ -90,13 +90,12 @@ final class FloatReduction implements Reduction {
             fill(lanes, n * Math.min(rows, W));
         }
         int row = 0;
-        if ((first & W - 1) != 0) {
-            row = 0; // in the middle of the lanes: one by one
-        } else if (rowStep == 4L * n && n <= NARROW) { // a row for every lane, at once
+        boolean begins = (first & W - 1) == 0; // with the first lane
+        if (begins && rowStep == 4L * n && n <= NARROW) { // a row for every lane, at once
             for (; row + W <= rows; row += W) {
                 combineOne(from + row * rowStep, W * n, lanes);
             }
-        } else {
+        } else if (begins) {
             int whole = n & -W;
             for (; row + TOGETHER * W <= rows; row += TOGETHER * W) {
                 for (int lane = 0; lane < W; lane++) {

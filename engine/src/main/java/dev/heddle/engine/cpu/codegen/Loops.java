@@ -1,6 +1,7 @@
 // Generates the class of a loop, once for every distinct program, and keeps the most recent ones.
 package dev.heddle.engine.cpu.codegen;
 
+import dev.heddle.engine.op.Expr;
 import java.lang.classfile.ClassFile;
 import java.lang.classfile.CodeBuilder;
 import java.lang.classfile.Label;
@@ -10,20 +11,18 @@ import java.lang.constant.ConstantDescs;
 import java.lang.constant.MethodTypeDesc;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-
-import dev.heddle.engine.op.Expr;
+import java.util.function.Consumer;
 
 /** The loops generated so far. */
 final class Loops {
     private static final int KEPT = 1024;
     private static final ClassDesc TYPE = ClassDesc.of("dev.heddle.engine.cpu.codegen.GeneratedLoop");
-    private static final ClassDesc LOOP = Loop.class.describeConstable().orElseThrow();
-    private static final ClassDesc LONGS = ConstantDescs.CD_long.arrayType();
-    private static final MethodTypeDesc RUN = MethodTypeDesc.of(ConstantDescs.CD_void, LONGS, LONGS, LONGS,
-            ConstantDescs.CD_int, ConstantDescs.CD_int);
 
     /** Parameters of {@link Loop#run}, after {@code this}. */
     static final int AT = 1;
@@ -65,26 +64,35 @@ final class Loops {
     }
 
     private static Loop generate(Key key) {
-        byte[] bytes = ClassFile.of().build(TYPE, type -> type
-                .withInterfaceSymbols(LOOP)
-                .withFlags(ClassFile.ACC_FINAL | ClassFile.ACC_SYNTHETIC)
-                .withMethodBody(ConstantDescs.INIT_NAME, ConstantDescs.MTD_void, 0, code -> code
-                        .aload(0)
-                        .invokespecial(ConstantDescs.CD_Object, ConstantDescs.INIT_NAME, ConstantDescs.MTD_void)
-                        .return_())
-                .withMethodBody("run", RUN, ClassFile.ACC_PUBLIC, code -> {
-                    if (key.vector) {
-                        new VectorLoop(code, key).emit();
-                    } else {
-                        new ScalarLoop(code, key).emit();
-                    }
-                    code.return_();
-                }));
+        return define(Loop.class, code -> {
+            if (key.vector) {
+                new VectorLoop(code, key).emit();
+            } else {
+                new ScalarLoop(code, key).emit();
+            }
+        });
+    }
+
+    /** An object of a new class that implements the contract's one abstract method, {@code run}; the code need not return. */
+    static <T> T define(Class<T> contract, Consumer<CodeBuilder> emit) {
         try {
+            Method run = Arrays.stream(contract.getDeclaredMethods()).filter(m -> Modifier.isAbstract(m.getModifiers())).findFirst().orElseThrow();
+            MethodTypeDesc signature = MethodType.methodType(run.getReturnType(), run.getParameterTypes()).describeConstable().orElseThrow();
+            byte[] bytes = ClassFile.of().build(TYPE, type -> type
+                    .withInterfaceSymbols(contract.describeConstable().orElseThrow())
+                    .withFlags(ClassFile.ACC_FINAL | ClassFile.ACC_SYNTHETIC)
+                    .withMethodBody(ConstantDescs.INIT_NAME, ConstantDescs.MTD_void, 0, code -> code
+                            .aload(0)
+                            .invokespecial(ConstantDescs.CD_Object, ConstantDescs.INIT_NAME, ConstantDescs.MTD_void)
+                            .return_())
+                    .withMethodBody(run.getName(), signature, ClassFile.ACC_PUBLIC, code -> {
+                        emit.accept(code);
+                        code.return_();
+                    }));
             MethodHandles.Lookup lookup = MethodHandles.lookup().defineHiddenClass(bytes, true);
-            return (Loop) lookup.findConstructor(lookup.lookupClass(), MethodType.methodType(void.class)).invoke();
+            return contract.cast(lookup.findConstructor(lookup.lookupClass(), MethodType.methodType(void.class)).invoke());
         } catch (Throwable e) {
-            throw new IllegalStateException("code generation: cannot define the loop of " + key.outputs, e);
+            throw new IllegalStateException("code generation: cannot define a " + contract.getSimpleName(), e);
         }
     }
 

@@ -7,6 +7,7 @@ import dev.heddle.engine.memory.Memory;
 final class Strided {
     /** Side of the tiles of a transpose: one cache line of f32. */
     static final int TILE = 16;
+    private static final long VECTORIZED = 1 << 12; // elements that are worth running code which may not be compiled yet
 
     private Strided() {}
 
@@ -22,7 +23,23 @@ final class Strided {
             for (int r = 0; r < rows; r++) {
                 Memory.copy(source + r * sourceRow, target + r * targetRow, row);
             }
-        } else if (Math.abs(sourceRow) < Math.abs(sourceStep) && rows > 1) {
+        } else if (sourceRow == Integer.BYTES && targetStep == Integer.BYTES && bytes == Integer.BYTES && (long) rows * n >= VECTORIZED) {
+            int wholeRows = rows / Transpose.SIDE * Transpose.SIDE;
+            int wholeColumns = n / Transpose.SIDE * Transpose.SIDE;
+            Transpose.TILES.run(source, sourceStep, target, targetRow, wholeRows, wholeColumns);
+            tiles(source + wholeColumns * sourceStep, sourceRow, sourceStep, target + wholeColumns * targetStep, targetRow, targetStep,
+                    wholeRows, n - wholeColumns, bytes);
+            tiles(source + wholeRows * sourceRow, sourceRow, sourceStep, target + wholeRows * targetRow, targetRow, targetStep,
+                    rows - wholeRows, n, bytes);
+        } else {
+            tiles(source, sourceRow, sourceStep, target, targetRow, targetStep, rows, n, bytes);
+        }
+    }
+
+    /** In tiles if along rows the source is strided more widely than across them, so that cache lines are used whole. */
+    private static void tiles(long source, long sourceRow, long sourceStep, long target, long targetRow, long targetStep,
+            int rows, int n, int bytes) {
+        if (Math.abs(sourceRow) < Math.abs(sourceStep) && rows > 1) {
             for (int c = 0; c < n; c += TILE) {
                 int columns = Math.min(TILE, n - c);
                 for (int r = 0; r < rows; r += TILE) {

@@ -12,7 +12,7 @@ import java.util.List;
  */
 final class TileLoop {
     private static final int ROWS = Strided.TILE;
-    private static final int COLUMNS = 128;
+    private static final int COLUMNS = 256;
     /** The first calls are given this many elements at most: methods are compiled sooner for being called than for looping. */
     private static final int PIECE = 256;
     private static final int YOUNG = 2000;
