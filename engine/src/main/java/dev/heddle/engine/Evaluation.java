@@ -202,7 +202,7 @@ final class Evaluation {
         while (grown) {
             grown = false;
             for (Variable variable : recorder.pending()) {
-                if (variable.pending() && !sets.contains(variable)) {
+                if (!sets.contains(variable)) {
                     Traversal sharing = new Traversal();
                     if (sharing.needs(variable.value().node, node -> traversal.visited(node) && !node.isSource())) {
                         sets.add(variable);

@@ -21,7 +21,7 @@ final class Recorder {
 
     private final List<Node> fresh = new ArrayList<>();
     private final List<WeakReference<Node>> old = new ArrayList<>();
-    private List<Variable> pending = new ArrayList<>();
+    private final List<WeakReference<Variable>> pending = new ArrayList<>();
     private int paused;
     private boolean compiling;
 
@@ -67,12 +67,19 @@ final class Recorder {
     }
 
     void addPending(Variable variable) {
-        pending.add(variable);
+        pending.add(new WeakReference<>(variable));
     }
 
     /** Variables with a set that is not settled. */
     List<Variable> pending() {
-        return pending;
+        List<Variable> alive = new ArrayList<>(pending.size());
+        for (WeakReference<Variable> reference : pending) {
+            Variable variable = reference.get();
+            if (variable != null && variable.pending()) {
+                alive.add(variable);
+            }
+        }
+        return alive;
     }
 
     /** Results that nobody has consumed or evaluated, and those to keep. */
@@ -102,7 +109,7 @@ final class Recorder {
 
     /** After an evaluation: forgets what is settled, and holds what is left weakly. */
     void evaluated() {
-        pending.removeIf(variable -> !variable.pending());
+        pending.removeIf(reference -> reference.get() == null || !reference.get().pending());
         old.removeIf(reference -> {
             Node node = reference.get();
             return node == null || node.values != null || node.consumed && !node.kept;

@@ -13,7 +13,15 @@ final class Summary {
     static String of(Layer layer, long... input) {
         Summary summary = new Summary();
         summary.text.append(String.format(Locale.ROOT, "%-44s %-24s %12s%n", "layer", "output", "parameters"));
-        summary.walk("", layer, Tensor.zeros(input));
+        boolean training = layer.training();
+        layer.eval(); // so that recording changes no running statistics
+        try {
+            summary.walk("", layer, Tensor.zeros(input));
+        } finally {
+            if (training) {
+                layer.train();
+            }
+        }
         long buffers = layer.namedBuffers().values().stream().mapToLong(b -> b.shape().elements()).sum();
         summary.text.append(String.format(Locale.ROOT, "%,d parameters, %,d buffer elements%n", layer.parameterCount(), buffers));
         return summary.text.toString();

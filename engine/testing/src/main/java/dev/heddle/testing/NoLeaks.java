@@ -31,40 +31,39 @@ public @interface NoLeaks {
     /** The extension behind the annotation. */
     final class Extension implements BeforeEachCallback, AfterEachCallback {
         private static final ExtensionContext.Namespace NAMESPACE = ExtensionContext.Namespace.create(Extension.class);
-        private static final int ROUNDS = 20;
+        private static final int ROUNDS = 25;
 
         @Override
         public void beforeEach(ExtensionContext context) {
-            context.getStore(NAMESPACE).put("bytes", settled(0));
+            context.getStore(NAMESPACE).put("bytes", settled(0, 3));
         }
 
         @Override
         public void afterEach(ExtensionContext context) {
             long before = context.getStore(NAMESPACE).get("bytes", Long.class);
-            long after = settled(before);
+            long after = settled(before, ROUNDS);
             if (after > before) {
                 throw new AssertionError(context.getDisplayName() + " leaked " + (after - before) + " bytes of tensor memory (" + before
                         + " before, " + after + " after): something that outlives the test holds a tensor; close() it or let go of it");
             }
         }
 
-        /** Bytes in use once garbage has been collected, or as soon as they are down to the target. */
-        private static long settled(long target) {
-            long bytes = Long.MAX_VALUE;
+        /** Bytes in use once garbage has been collected: as soon as they are down to a target, or the same for some rounds. */
+        private static long settled(long target, int patience) {
             Tensor.scalar(1).add(1).eval().close(); // what was recorded and never read is held until the next evaluation
-            for (int round = 0; round < ROUNDS; round++) {
+            long bytes = Long.MAX_VALUE;
+            int same = 0;
+            for (int round = 0; bytes > target && same < patience; round++) {
                 System.gc();
                 Buffer.drain();
                 long now = Buffer.tensorBytes();
-                if (now <= target || now == bytes && round >= 3) {
-                    return now;
-                }
+                same = now == bytes ? same + 1 : 0;
                 bytes = now;
                 try {
-                    Thread.sleep(5); // references are enqueued by another thread
+                    Thread.sleep(bytes > target ? round : 0); // references are enqueued by another thread
                 } catch (InterruptedException e) {
                     Thread.currentThread().interrupt();
-                    return now;
+                    return bytes;
                 }
             }
             return bytes;

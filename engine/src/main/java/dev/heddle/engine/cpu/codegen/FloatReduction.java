@@ -9,18 +9,20 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
-/** As many lanes as a vector has. Only copies of this class are used, see {@link Reduction#of}. */
+/** Sixteen lanes: one, two or four vectors. Only copies of this class are used, see {@link Reduction#of}. */
 final class FloatReduction implements Reduction {
     private static final Reduce.Kind KIND = Copies.kind(MethodHandles.lookup());
-    private static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED;
-    private static final int W = S.length();
-    private static final int TOGETHER = 4;
-    private static final int NARROW = 256; // columns whose lanes fit the first-level cache
     private static final boolean SUM = KIND == Reduce.Kind.SUM;
     private static final boolean PROD = KIND == Reduce.Kind.PROD;
     private static final boolean MAX = KIND == Reduce.Kind.MAX;
     private static final float IDENTITY = SUM ? 0 : PROD ? 1 : MAX ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY;
-    // Shuffles that bring lane l + h to lane l, for every half h below a vector.
+    private static final VectorSpecies<Float> S = Lanes.S;
+    private static final int W = S.length();
+    private static final int LANES = 16;
+    private static final int VECTORS = SUM || PROD ? LANES / W : 4; // of a row at once; for an extreme the order is free
+    private static final int TOGETHER = 4;
+    private static final int NARROW = 256; // columns whose lanes fit the first-level cache
+    // Shuffles that bring lane l + h to lane l, for every half h of a vector.
     private static final VectorShuffle<Float> BY_8 = by(8);
     private static final VectorShuffle<Float> BY_4 = by(4);
     private static final VectorShuffle<Float> BY_2 = by(2);
@@ -40,14 +42,15 @@ final class FloatReduction implements Reduction {
         return SUM ? a.add(b) : PROD ? a.mul(b) : MAX ? a.max(b) : a.min(b);
     }
 
-    private static FloatVector rest(long address, int n) {
-        VectorMask<Float> lanes = S.indexInRange(0, n);
-        return identity().blend(Lanes.loadF32(address, lanes), lanes);
+    /** The elements from {@code i} to {@code n}, as far as they fit, then the identity. */
+    private static FloatVector rest(long address, int i, int n) {
+        VectorMask<Float> lanes = S.indexInRange(i, n);
+        return identity().blend(Lanes.loadF32(address + 4L * i, lanes), lanes);
     }
 
     @Override
     public int lanes() {
-        return W;
+        return LANES;
     }
 
     @Override
@@ -55,62 +58,108 @@ final class FloatReduction implements Reduction {
         for (int row = 0; row < rows; row++) {
             long at = from + row * rowStep;
             FloatVector x = identity();
-            int i = 0;
-            if (!SUM && !PROD) { // the order does not matter, and one comparison need not wait for the other
-                FloatVector y = identity();
-                for (int limit = n & -2 * W; i < limit; i += 2 * W) {
-                    x = combine(x, Lanes.loadF32(at + 4L * i));
-                    y = combine(y, Lanes.loadF32(at + 4L * i + 4L * W));
+            FloatVector y = identity();
+            FloatVector z = identity();
+            FloatVector w = identity();
+            for (int block = 0; block < n; block += BLOCK) {
+                FloatVector bx = identity();
+                FloatVector by = identity();
+                FloatVector bz = identity();
+                FloatVector bw = identity();
+                int end = Math.min(n, block + BLOCK);
+                int whole = end & -VECTORS * W;
+                int i = block;
+                for (; i < whole; i += VECTORS * W) {
+                    bx = combine(bx, Lanes.loadF32(at + 4L * i));
+                    if (VECTORS > 1) {
+                        by = combine(by, Lanes.loadF32(at + 4L * i + 4L * W));
+                    }
+                    if (VECTORS > 2) {
+                        bz = combine(bz, Lanes.loadF32(at + 4L * i + 8L * W));
+                        bw = combine(bw, Lanes.loadF32(at + 4L * i + 12L * W));
+                    }
                 }
+                if (i < end) {
+                    bx = combine(bx, rest(at, i, end));
+                    if (VECTORS > 1) {
+                        by = combine(by, rest(at, Math.min(end, i + W), end));
+                    }
+                    if (VECTORS > 2) {
+                        bz = combine(bz, rest(at, Math.min(end, i + 2 * W), end));
+                        bw = combine(bw, rest(at, Math.min(end, i + 3 * W), end));
+                    }
+                }
+                x = combine(x, bx);
+                if (VECTORS > 1) {
+                    y = combine(y, by);
+                }
+                if (VECTORS > 2) {
+                    z = combine(z, bz);
+                    w = combine(w, bw);
+                }
+            }
+            if (VECTORS > 2) {
+                x = combine(x, z);
+                y = combine(y, w);
+            }
+            if (VECTORS > 1) {
                 x = combine(x, y);
             }
-            for (int limit = n & -W; i < limit; i += W) {
-                x = combine(x, Lanes.loadF32(at + 4L * i));
-            }
-            if (i < n) {
-                x = combine(x, rest(at + 4L * i, n - i));
-            }
-            Memory.putFloat(to + 4L * row, acrossLanes(x));
+            x = W > 8 ? combine(x, x.rearrange(BY_8)) : x;
+            x = W > 4 ? combine(x, x.rearrange(BY_4)) : x;
+            x = combine(x, x.rearrange(BY_2));
+            x = combine(x, x.rearrange(BY_1));
+            Memory.putFloat(to + 4L * row, x.lane(0));
         }
-    }
-
-    private static float acrossLanes(FloatVector v) {
-        for (int half = W / 2; half > 8; half /= 2) {
-            v = combine(v, v.rearrange(by(half)));
-        }
-        v = W > 8 ? combine(v, v.rearrange(BY_8)) : v;
-        v = W > 4 ? combine(v, v.rearrange(BY_4)) : v;
-        v = W > 2 ? combine(v, v.rearrange(BY_2)) : v;
-        return combine(v, v.rearrange(BY_1)).lane(0);
     }
 
     @Override
     public void accumulate(long from, long rowStep, int first, int rows, int n, long lanes) {
-        if (first == 0) {
-            fill(lanes, n * Math.min(rows, W));
+        for (int row = 0; row < rows;) {
+            int inBlock = first + row & BLOCK - 1;
+            if (inBlock == 0) {
+                if (first + row > 0) {
+                    endBlock(lanes, n, first + row == BLOCK);
+                }
+                fill(lanes, n * (first + row == 0 ? Math.min(LANES, rows) : LANES));
+            }
+            int end = Math.min(rows, row + BLOCK - inBlock);
+            row = accumulateInBlock(from, rowStep, first, row, end, n, lanes);
         }
-        int row = 0;
-        boolean begins = (first & W - 1) == 0; // with the first lane
+    }
+
+    /** Adds the lanes of a block to those of the blocks before, which lie behind them. */
+    private static void endBlock(long lanes, int n, boolean first) {
+        long total = lanes + 4L * LANES * n;
+        if (first) {
+            fill(total, n * LANES);
+        }
+        combineOne(lanes, n * LANES, total);
+    }
+
+    private static int accumulateInBlock(long from, long rowStep, int first, int row, int rows, int n, long lanes) {
+        boolean begins = (first + row & LANES - 1) == 0; // with the first lane
         if (begins && rowStep == 4L * n && n <= NARROW) { // a row for every lane, at once
-            for (; row + W <= rows; row += W) {
-                combineOne(from + row * rowStep, W * n, lanes);
+            for (; row + LANES <= rows; row += LANES) {
+                combineOne(from + row * rowStep, LANES * n, lanes);
             }
         } else if (begins) {
             int whole = n & -W;
-            for (; row + TOGETHER * W <= rows; row += TOGETHER * W) {
-                for (int lane = 0; lane < W; lane++) {
+            for (; row + TOGETHER * LANES <= rows; row += TOGETHER * LANES) {
+                for (int lane = 0; lane < LANES; lane++) {
                     long at = from + (row + lane) * rowStep;
                     long to = lanes + lane * 4L * n;
-                    combineFour(at, W * rowStep, whole, to);
+                    combineFour(at, LANES * rowStep, whole, to);
                     for (int k = 0; k < TOGETHER && whole < n; k++) {
-                        combineOne(at + k * W * rowStep + 4L * whole, n - whole, to + 4L * whole);
+                        combineOne(at + k * LANES * rowStep + 4L * whole, n - whole, to + 4L * whole);
                     }
                 }
             }
         }
         for (; row < rows; row++) {
-            combineOne(from + row * rowStep, n, lanes + (first + row & W - 1) * 4L * n);
+            combineOne(from + row * rowStep, n, lanes + (first + row & LANES - 1) * 4L * n);
         }
+        return row;
     }
 
     private static void fill(long to, int n) {
@@ -145,13 +194,18 @@ final class FloatReduction implements Reduction {
 
     @Override
     public void fold(long lanes, int rows, int n, long to) {
-        int live = Math.min(rows, W);
-        for (int half = W / 2; half > 0; half /= 2) {
+        long from = lanes;
+        if (rows > BLOCK) {
+            endBlock(lanes, n, false);
+            from += 4L * LANES * n;
+        }
+        int live = Math.min(rows, LANES); // the others hold the identity
+        for (int half = LANES / 2; half > 0; half /= 2) {
             for (int lane = 0; lane + half < live; lane++) {
-                combineOne(lanes + (lane + half) * 4L * n, n, lanes + lane * 4L * n);
+                combineOne(from + (lane + half) * 4L * n, n, from + lane * 4L * n);
             }
             live = Math.min(live, half);
         }
-        Memory.copy(lanes, to, 4L * n);
+        Memory.copy(from, to, 4L * n);
     }
 }

@@ -26,7 +26,7 @@ import jdk.incubator.vector.VectorSpecies;
  * copied into generated loops by {@link Inliner}, hence no loops and everything package-private.
  */
 final class Lanes {
-    static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED;
+    static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED.length() > 16 ? FloatVector.SPECIES_512 : FloatVector.SPECIES_PREFERRED;
     static final VectorSpecies<Integer> INTS = S.withLanes(int.class);
     static final VectorSpecies<Short> SHORTS = VectorSpecies.of(short.class, VectorShape.forBitSize(S.vectorBitSize() / 2));
     /** As many bytes as there are floats, but no vector is shorter than 8: then only the first lanes are used. */

@@ -17,7 +17,7 @@ import java.util.List;
  * Reduces an expression over axes. Neighbouring reduced axes count as one; several such groups are reduced one after the
  * other, from the innermost. Within a group {@link Reduction} says the order. The 16-bit floats are accumulated in f32,
  * integers and truth values in i64. Rounding errors grow with the logarithm of the length, beyond those of
- * the 32 elements that a lane sums one by one.
+ * the 32 elements that are summed one by one.
  */
 public final class ReduceKernel implements Kernel {
     private static final long ALIGNMENT = 64;

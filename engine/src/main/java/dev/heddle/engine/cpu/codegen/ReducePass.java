@@ -112,7 +112,7 @@ final class ReducePass implements IntConsumer {
         tiles = new TileLoop[parts];
         first = new long[parts][count + 1];
         steps = new long[parts][count + 1];
-        long lanes = alongRows ? 0 : (long) loops.lanes() * block * bytes;
+        long lanes = alongRows ? 0 : 2L * loops.lanes() * block * bytes;
         valuesOffset = lanes;
         long values = direct ? 0 : (long) bytes * block * (alongRows ? Math.min(reduced, (long) Reduction.CHUNK * together) : TILE_ROWS);
         tileOffset = (lanes + values + 63) & -64;

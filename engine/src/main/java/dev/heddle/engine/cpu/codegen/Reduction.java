@@ -10,25 +10,29 @@ import java.util.Map;
 
 /**
  * Combines up to {@link #CHUNK} elements along a contiguous axis ({@link #rows}) or across one ({@link #accumulate},
- * {@link #fold}). Element {@code r} belongs to lane {@code r % lanes()}; a lane combines its elements in order, then lanes
- * are combined by halves: {@code l} with {@code l + lanes() / 2}, and so on. As both ways keep to this order, a sum has the
- * same bits however its operand lies in memory.
+ * {@link #fold}). Element {@code r} belongs to lane {@code r % lanes()}. A lane combines its elements of a block in order,
+ * then its blocks in order; in the end lanes are combined by halves: {@code l} with {@code l + lanes() / 2}, and so on. As
+ * both ways keep to this order, a sum has the same bits however its operand lies in memory.
  */
 interface Reduction {
     /** Elements combined at once; the results of longer axes' chunks are then reduced in turn. */
-    int CHUNK = 1024;
+    int CHUNK = 2048;
 
-    /** Number of lanes, a power of two. */
+    /** Elements whose sum is begun anew, so that rounding errors do not grow with the length of a chunk. */
+    int BLOCK = 512;
+
+    /** Number of lanes, a power of two; 1 if blocks do not matter. */
     int lanes();
 
     /** Reduces {@code rows} contiguous runs of {@code n} elements, {@code rowStep} bytes apart, to as many results. */
     void rows(long from, long rowStep, int rows, int n, long to);
 
     /**
-     * Takes rows {@code first} to {@code first + rows} of {@code n} contiguous columns into the lanes.
+     * Takes rows {@code first} to {@code first + rows} of {@code n} contiguous columns into the lanes; all but the last of
+     * them are taken in multiples of 64.
      *
      * @param from address of row {@code first}
-     * @param lanes address of {@code lanes()} rows of {@code n} accumulators; written before it is read if {@code first} is 0
+     * @param lanes address of twice {@code lanes()} rows of {@code n} accumulators, initialised when {@code first} is 0
      */
     void accumulate(long from, long rowStep, int first, int rows, int n, long lanes);
 
