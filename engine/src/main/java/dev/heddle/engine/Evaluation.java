@@ -130,7 +130,7 @@ final class Evaluation {
                 roots.add(x);
             }
         }
-        List<Variable> sets = new ArrayList<>(settle);
+        Set<Variable> sets = new LinkedHashSet<>(settle);
         if (roots.isEmpty() && sets.isEmpty()) {
             return;
         }
@@ -150,7 +150,7 @@ final class Evaluation {
             addSetsThatShareWork(recorder, traversal, sets);
         }
         List<Tensor> wanted = new ArrayList<>(roots);
-        GraphBuilder built = new GraphBuilder(wanted, sets);
+        GraphBuilder built = new GraphBuilder(wanted, List.copyOf(sets));
         Plan plan = PLANS.get(built.graph(), Debug.fusion() && !Debug.checkNaN(), () -> Decomposition.expand(built, BACKEND::supports), BACKEND);
         lastPlan = plan;
 
@@ -192,12 +192,12 @@ final class Evaluation {
         return true;
     }
 
-    private static boolean reads(Node node, List<Variable> sets) {
+    private static boolean reads(Node node, Set<Variable> sets) {
         return node.op == Source.STATE && sets.contains(node.variable);
     }
 
     /** A pending set whose recipe contains an operation that runs anyway is settled along with it. */
-    private static void addSetsThatShareWork(Recorder recorder, Traversal traversal, List<Variable> sets) {
+    private static void addSetsThatShareWork(Recorder recorder, Traversal traversal, Set<Variable> sets) {
         boolean grown = true;
         while (grown) {
             grown = false;

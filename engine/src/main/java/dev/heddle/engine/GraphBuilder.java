@@ -10,12 +10,15 @@ import dev.heddle.engine.plan.Bindings;
 import dev.heddle.engine.plan.Graph;
 import dev.heddle.engine.plan.Plan;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /** The graph of some results and sets. */
 final class GraphBuilder {
     private final List<Tensor> roots;
     private final List<Variable> variables = new ArrayList<>(); // by slot
+    private final Map<Variable, Integer> slots = new HashMap<>();
     private final List<Node> nodes;
     private final Graph graph;
 
@@ -39,7 +42,7 @@ final class GraphBuilder {
         Op[] ops = new Op[n];
         int[][] inputs = new int[n][];
         Spec[][] outputs = new Spec[n][];
-        int[] slots = new int[n];
+        int[] read = new int[n];
         int value = 0;
         for (int i = 0; i < n; i++) {
             Node node = nodes.get(i);
@@ -47,7 +50,7 @@ final class GraphBuilder {
             boolean leaf = Traversal.isLeaf(node);
             boolean state = leaf && node.variable != null;
             ops[i] = !leaf ? node.op : state ? Source.STATE : node.op == Source.SCALAR ? Source.SCALAR : Source.DATA;
-            slots[i] = state ? slot(node.variable) : -1;
+            read[i] = state ? slot(node.variable) : -1;
             outputs[i] = node.specs.toArray(new Spec[0]);
             inputs[i] = new int[leaf ? 0 : node.inputs.length];
             for (int k = 0; k < inputs[i].length; k++) {
@@ -67,7 +70,7 @@ final class GraphBuilder {
             setVariables[i] = slot(sets.get(i));
             setValueNumbers[i] = number(setValues.get(i));
         }
-        graph = new Graph(ops, inputs, outputs, slots, roots.stream().mapToInt(GraphBuilder::number).toArray(),
+        graph = new Graph(ops, inputs, outputs, read, roots.stream().mapToInt(GraphBuilder::number).toArray(),
                 setVariables, setValueNumbers);
     }
 
@@ -76,12 +79,10 @@ final class GraphBuilder {
     }
 
     private int slot(Variable variable) {
-        int slot = variables.indexOf(variable);
-        if (slot < 0) {
-            slot = variables.size();
-            variables.add(variable);
-        }
-        return slot;
+        return slots.computeIfAbsent(variable, v -> {
+            variables.add(v);
+            return variables.size() - 1;
+        });
     }
 
     Graph graph() {

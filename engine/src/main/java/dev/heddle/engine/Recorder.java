@@ -109,7 +109,10 @@ final class Recorder {
 
     /** After an evaluation: forgets what is settled, and holds what is left weakly. */
     void evaluated() {
-        pending.removeIf(reference -> reference.get() == null || !reference.get().pending());
+        pending.removeIf(reference -> {
+            Variable variable = reference.get();
+            return variable == null || !variable.pending();
+        });
         old.removeIf(reference -> {
             Node node = reference.get();
             return node == null || node.values != null || node.consumed && !node.kept;
