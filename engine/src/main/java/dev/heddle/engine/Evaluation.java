@@ -103,12 +103,13 @@ final class Evaluation {
             if (!x.node.evaluated(x.output) || x.node.variable != null || x.node.values[x.output].closed()) {
                 return;
             }
-            List<Tensor> ends = Recorder.current().looseEnds();
-            if (!ends.isEmpty()) {
-                Traversal traversal = new Traversal();
-                ends.removeIf(end -> !traversal.needs(end.node, node -> node == x.node));
-                run(ends, List.of());
-            }
+            Recorder recorder = Recorder.current();
+            Traversal traversal = new Traversal();
+            List<Tensor> ends = recorder.looseEnds();
+            ends.removeIf(end -> !traversal.needs(end.node, node -> node == x.node));
+            List<Variable> sets = recorder.pending();
+            sets.removeIf(variable -> !traversal.needs(variable.value().node, node -> node == x.node));
+            run(ends, sets);
             x.node.values[x.output].close();
         } finally {
             LOCK.unlock();

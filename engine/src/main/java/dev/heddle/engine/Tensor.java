@@ -96,9 +96,16 @@ public final class Tensor implements AutoCloseable {
 
     /** The value of a variable from a set that is not settled: a leaf for gradients, like the settled one. */
     static Tensor pendingState(Variable variable, Tensor next) {
-        Tensor value = recordAll(new Movement.Reshape(next.shape()), List.of(next), true, variable.trainable()).getFirst();
-        value.node.variable = variable;
-        return value;
+        Recorder recorder = Recorder.current();
+        recorder.compiling(true); // never evaluated by itself: its value belongs in the variable's memory
+        try {
+            Tensor value = recordAll(new Movement.Reshape(next.shape()), List.of(next), true, variable.trainable()).getFirst();
+            value.node.variable = variable;
+            next.node.consumed = true; // the variable holds it
+            return value;
+        } finally {
+            recorder.compiling(false);
+        }
     }
 
     // ---- creation

@@ -87,7 +87,6 @@ public final class Variable {
             throw new ShapeException("variable " + name + ": is " + spec + ", cannot be set to " + next.spec());
         }
         current = Tensor.pendingState(this, next);
-        current.node.consumed = true; // not a loose end of its own: the variable holds it
         if (!pending) {
             pending = true;
             Recorder.current().addPending(this);

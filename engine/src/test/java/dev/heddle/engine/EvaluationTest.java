@@ -115,6 +115,31 @@ class EvaluationTest {
     }
 
     @Test
+    void closeSettlesPendingSetsFirst() {
+        Variable sum = new Variable("sum", Tensor.scalar(0), false);
+        Tensor x = Tensor.of(1f, 2f);
+        sum.set(sum.value().add(x.sum()));
+        x.close();
+        assertEquals(3, sum.value().item());
+    }
+
+    @Test
+    void setsWorkEagerly() {
+        Debug.eager(true);
+        try {
+            Variable w = new Variable("w", Tensor.of(3f), true);
+            for (int i = 0; i < 2; i++) {
+                Gradients gradients = w.value().square().sum().backward();
+                w.set(w.value().sub(gradients.get(w).mul(0.25)));
+                Variable.settle(List.of(w));
+            }
+            assertEquals(0.75, w.value().item());
+        } finally {
+            Debug.eager(false);
+        }
+    }
+
+    @Test
     void gradientsOfGradients() {
         Tensor x = Tensor.of(2f, 3f);
         Tensor first = Gradients.of(x.pow(3).sum(), x).getFirst();

@@ -84,12 +84,12 @@ final class Inliner {
     }
 
     /** Inserts the method of {@link VectorMath}; arguments are taken from the stack, the result is left there. */
-    static void math(CodeBuilder code, String name, MethodTypeDesc signature) {
+    static synchronized void math(CodeBuilder code, String name, MethodTypeDesc signature) {
         insert(code, MATH, name, signature, MATH);
     }
 
     /** Inserts the method of {@link Lanes}. */
-    static void lanes(CodeBuilder code, String name, MethodTypeDesc signature) {
+    static synchronized void lanes(CodeBuilder code, String name, MethodTypeDesc signature) {
         insert(code, LANES, name, signature, LANES);
     }
 

@@ -8,6 +8,7 @@ import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.plan.Layout;
 import java.util.List;
 import java.util.function.IntConsumer;
+import java.util.stream.Stream;
 
 /** A loop nest around a {@link TileLoop}, split into parts that may run at the same time. */
 final class Pass implements IntConsumer {
@@ -41,7 +42,7 @@ final class Pass implements IntConsumer {
      * @param threads how many threads to split for
      */
     Pass(boolean vector, List<Expr> outputs, Shape shape, List<Layout> inputs, List<Layout> outputLayouts, int threads) {
-        List<Layout> operands = java.util.stream.Stream.concat(inputs.stream(), outputLayouts.stream()).toList();
+        List<Layout> operands = Stream.concat(inputs.stream(), outputLayouts.stream()).toList();
         nest = Nest.of(shape, operands, inputs.size());
         int count = operands.size();
         rowStrides = new long[count];

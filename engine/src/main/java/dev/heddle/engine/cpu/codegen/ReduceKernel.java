@@ -11,7 +11,9 @@ import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Reduce;
 import dev.heddle.engine.plan.Layout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Reduces an expression over axes. Neighbouring reduced axes count as one; several such groups are reduced one after the
@@ -76,7 +78,7 @@ public final class ReduceKernel implements Kernel {
             finish(kind, Expr.constant(sum ? 0 : 1, accumulator), 0, List.of(), new int[0], output);
             return;
         }
-        Operand operand = new Operand(prologue.cast(accumulator), shape, layouts, java.util.stream.IntStream.range(0, inputs).toArray());
+        Operand operand = new Operand(prologue.cast(accumulator), shape, layouts, IntStream.range(0, inputs).toArray());
         operand = operand.withoutUnused();
         if (arg) {
             planArg(kind == Reduce.Kind.ARGMAX, operand, axes.getFirst(), output);
@@ -203,7 +205,7 @@ public final class ReduceKernel implements Kernel {
     }
 
     private void add(Work work, long scratch, int[] from, int to) {
-        int[] operands = java.util.Arrays.copyOf(from, from.length + 1);
+        int[] operands = Arrays.copyOf(from, from.length + 1);
         operands[from.length] = to;
         steps.add(new Step(work, operands, new long[operands.length]));
         scratchBytes = Math.max(scratchBytes, scratch);

@@ -7,6 +7,7 @@ import dev.heddle.engine.cpu.WorkerPool;
 import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.plan.Layout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.IntConsumer;
@@ -22,6 +23,7 @@ final class ReducePass implements IntConsumer {
     private static final int UNIT = 4096; // elements of rows that are reduced at once
     private static final int COLUMNS = 1024; // of a block: its lanes, or rows of computed values, stay in the cache
     private static final int COMPUTED_COLUMNS = 128;
+    private static final int NARROWEST = 64;
     private static final int TILE_ROWS = 64;
 
     private record Axis(int index, long extent, long[] strides) {}
@@ -119,7 +121,7 @@ final class ReducePass implements IntConsumer {
         if (direct) {
             scratchBytes = tileOffset;
         } else {
-            long[] strides = java.util.Arrays.copyOf(alongRows ? reducedStrides : lineStrides, count + 1);
+            long[] strides = Arrays.copyOf(alongRows ? reducedStrides : lineStrides, count + 1);
             strides[count] = bytes;
             TileLoop tile = TileLoop.of(vector, List.of(value), inputs.stream().map(Layout::dtype).toList(), strides,
                     alongRows ? reduced : line);
@@ -134,7 +136,7 @@ final class ReducePass implements IntConsumer {
     private int columns(long wanted, long planes) {
         long most = direct ? COLUMNS : COMPUTED_COLUMNS;
         long blocksWanted = (wanted + planes * chunks - 1) / (planes * chunks);
-        return (int) Math.min(most, (line / blocksWanted + 63) / 64 * 64 + (line < blocksWanted * 64 ? 64 : 0));
+        return (int) Math.min(most, Math.max(NARROWEST, (line / blocksWanted + NARROWEST - 1) / NARROWEST * NARROWEST));
     }
 
     private static int contiguous(long[] strides, List<Layout> inputs) {

@@ -3,6 +3,7 @@ package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.op.Reduce;
+import java.lang.constant.ConstantDescs;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.util.HashMap;
@@ -74,7 +75,7 @@ interface Reduction {
         /** The kind a copy was made for. */
         static Reduce.Kind kind(MethodHandles.Lookup copy) {
             try {
-                return MethodHandles.classData(copy, java.lang.constant.ConstantDescs.DEFAULT_NAME, Reduce.Kind.class);
+                return MethodHandles.classData(copy, ConstantDescs.DEFAULT_NAME, Reduce.Kind.class);
             } catch (IllegalAccessException e) {
                 throw new IllegalStateException("reduce: no kind for " + copy, e);
             }

@@ -8,6 +8,7 @@ import java.lang.classfile.CodeBuilder;
 import java.lang.classfile.Label;
 import java.lang.classfile.Opcode;
 import java.lang.classfile.TypeKind;
+import java.lang.classfile.instruction.OperatorInstruction;
 import java.lang.constant.ClassDesc;
 import java.lang.constant.ConstantDescs;
 import java.lang.constant.MethodTypeDesc;
@@ -210,7 +211,7 @@ final class ScalarLoop {
         TypeKind kind = kind(dtype);
         ClassDesc type = type(dtype);
         switch (op) {
-            case NEG -> code.with(java.lang.classfile.instruction.OperatorInstruction.of(switch (kind) {
+            case NEG -> code.with(OperatorInstruction.of(switch (kind) {
                 case DOUBLE -> Opcode.DNEG;
                 case LONG -> Opcode.LNEG;
                 default -> Opcode.INEG;
@@ -266,7 +267,7 @@ final class ScalarLoop {
     }
 
     private void operate(DType dtype, Opcode ofDouble, Opcode ofLong, Opcode ofInt) {
-        code.with(java.lang.classfile.instruction.OperatorInstruction.of(switch (kind(dtype)) {
+        code.with(OperatorInstruction.of(switch (kind(dtype)) {
             case DOUBLE -> ofDouble;
             case LONG -> ofLong;
             default -> ofInt;

@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * One pass over the elements.
@@ -90,7 +91,7 @@ record Stage(boolean vector, List<Expr> outputs, List<Integer> results) {
     }
 
     private static List<Integer> indices(int count) {
-        return java.util.stream.IntStream.range(0, count).boxed().toList();
+        return IntStream.range(0, count).boxed().toList();
     }
 
     private static boolean isVector(int level) {

@@ -11,6 +11,7 @@ import java.lang.constant.MethodTypeDesc;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import jdk.incubator.vector.FloatVector;
@@ -246,7 +247,7 @@ final class VectorLoop {
             case ABS -> code.invokevirtual(FLOATS, "abs", UNARY);
             case SQRT -> code.invokevirtual(FLOATS, "sqrt", UNARY);
             case NOT -> code.invokevirtual(MASK, "not", MASK_UNARY);
-            default -> Inliner.math(code, op.name().toLowerCase(java.util.Locale.ROOT), FLOATS_TO_FLOATS);
+            default -> Inliner.math(code, op.name().toLowerCase(Locale.ROOT), FLOATS_TO_FLOATS);
         }
     }
 

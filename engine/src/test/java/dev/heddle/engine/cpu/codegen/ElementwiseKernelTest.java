@@ -345,7 +345,7 @@ class ElementwiseKernelTest {
     @Test
     void splittingChangesNothing() {
         Expr e = gelu(in(0, DType.F32)).add(in(1, DType.F32));
-        for (long[] dims : new long[][] {{150_001}, {501, 300}, {3, 50, 1000}, {60_000, 3}}) {
+        for (long[] dims : new long[][] {{30_001}, {101, 300}, {3, 10, 1000}, {10_000, 3}}) {
             for (View.Kind kind : List.of(View.Kind.CONTIGUOUS, View.Kind.TRANSPOSED, View.Kind.BROADCAST)) {
                 try (Arena arena = Arena.ofShared()) {
                     Random random = new Random(10);

@@ -192,7 +192,7 @@ class ReduceKernelTest {
     @Test
     void longAndShortAxes() {
         Random random = new Random(3);
-        for (long[] dims : new long[][] {{70, 1}, {1, 33}, {600, 10}, {10, 600}, {31, 65}, {33, 129}, {9000, 3}, {3, 9000}, {5000, 300}, {8192, 2}, {2, 8192}, {13, 4097}}) {
+        for (long[] dims : new long[][] {{70, 1}, {1, 33}, {600, 10}, {10, 600}, {31, 65}, {33, 129}, {5000, 3}, {3, 5000}, {5000, 33}, {8192, 2}, {2, 8192}, {13, 4097}}) {
             Shape shape = Shape.of(dims);
             try (Arena arena = Arena.ofConfined()) {
                 View x = input(arena, DType.F32, shape, View.Kind.CONTIGUOUS, random);

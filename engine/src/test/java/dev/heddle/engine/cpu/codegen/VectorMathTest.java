@@ -32,9 +32,12 @@ class VectorMathTest {
     }
 
     private static void check(String name, UnaryOperator<FloatVector> f, DoubleUnaryOperator exact, float low, float high, double bound) {
+        check(name, f, exact, low, high, bound, 60_000);
+    }
+
+    private static void check(String name, UnaryOperator<FloatVector> f, DoubleUnaryOperator exact, float low, float high, double bound, int steps) {
         float[] x = new float[S.length()];
         float[] y = new float[S.length()];
-        int steps = 60_000;
         for (int i = 0; i < SPECIAL.length + 2 * steps; i += x.length) {
             for (int lane = 0; lane < x.length; lane++) {
                 int k = i + lane - SPECIAL.length;
@@ -59,7 +62,7 @@ class VectorMathTest {
 
     @Test
     void logarithms() {
-        check("log", VectorMath::log, Math::log, 0, 4, 1);
+        check("log", VectorMath::log, Math::log, 0, 4, 1, 10_000);
         check("log1p", VectorMath::log1p, Math::log1p, -1, 2, 1);
     }
 
@@ -101,7 +104,7 @@ class VectorMathTest {
         DoubleBinaryOperator exact = Math::pow;
         for (float y : SPECIAL) {
             FloatVector exponent = FloatVector.broadcast(S, y);
-            check("pow " + y, x -> f.apply(x, exponent), x -> exact.applyAsDouble(x, y), 0, 4, 1);
+            check("pow " + y, x -> f.apply(x, exponent), x -> exact.applyAsDouble(x, y), 0, 4, 1, 10_000);
         }
         for (float x : new float[] {2, 0.7f, 10, 1.001f, -3}) {
             FloatVector base = FloatVector.broadcast(S, x);

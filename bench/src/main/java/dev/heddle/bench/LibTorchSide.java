@@ -1,0 +1,80 @@
+// The workloads in libtorch, through bytedeco's presets.
+package dev.heddle.bench;
+
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Adam;
+import org.bytedeco.pytorch.AdamOptions;
+import org.bytedeco.pytorch.Optimizer;
+import org.bytedeco.pytorch.SGD;
+import org.bytedeco.pytorch.SGDOptions;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+
+/** A step: zero_grad, forward, cross-entropy, backward, update, loss read. */
+final class LibTorchSide implements PeerWorker.Side {
+    private final Workload workload;
+    private final Tensor[] p;
+    private final TensorOptional[] optional;
+    private final Optimizer optimizer;
+    private final Tensor x;
+    private final Tensor y;
+
+    LibTorchSide(Workload workload) {
+        this.workload = workload;
+        torch.set_num_threads(Integer.getInteger("threads", Runtime.getRuntime().availableProcessors()));
+        p = new Tensor[workload.shapes.length];
+        optional = new TensorOptional[p.length];
+        for (int i = 0; i < p.length; i++) {
+            p[i] = tensor(workload.parameter(i), workload.shapes[i]);
+            p[i].requires_grad_(true);
+            optional[i] = new TensorOptional(p[i]);
+        }
+        TensorVector all = new TensorVector(p);
+        boolean mlp = workload == Workload.MLP;
+        optimizer = mlp ? new SGD(all, new SGDOptions(Workload.SGD_RATE)) : new Adam(all, new AdamOptions(Workload.ADAM_RATE));
+        x = mlp ? tensor(workload.inputs(), workload.batch, Workload.PIXELS) : tensor(workload.inputs(), workload.batch, 1, 28, 28);
+        Tensor labels = torch.zeros(new long[] {workload.batch}).to(torch.ScalarType.Long);
+        new LongPointer(labels.data_ptr()).put(workload.labels());
+        y = labels;
+    }
+
+    private static Tensor tensor(float[] values, long... shape) {
+        Tensor tensor = torch.zeros(shape);
+        new FloatPointer(tensor.data_ptr()).put(values);
+        return tensor;
+    }
+
+    @Override
+    public double step(boolean dropout) {
+        try (PointerScope scope = new PointerScope()) {
+            optimizer.zero_grad();
+            Tensor loss = torch.cross_entropy_loss(workload == Workload.MLP ? mlp() : cnn(dropout), y);
+            loss.backward();
+            optimizer.step();
+            return loss.item_float();
+        }
+    }
+
+    private Tensor linear(Tensor h, int i) {
+        return torch.linear(h, p[i], optional[i + 1]);
+    }
+
+    private Tensor conv(Tensor h, int i) {
+        return torch.conv2d(h, p[i], optional[i + 1], new long[] {1, 1}, new long[] {0, 0}, new long[] {1, 1}, 1);
+    }
+
+    private Tensor mlp() {
+        return linear(linear(linear(x, 0).relu(), 2).relu(), 4);
+    }
+
+    private Tensor cnn(boolean dropout) {
+        long[] two = {2, 2};
+        Tensor h = torch.max_pool2d(conv(conv(x, 0).relu(), 2).relu(), two, two, new long[] {0, 0}, new long[] {1, 1}, false);
+        h = linear(torch.dropout(h, 0.25, dropout).flatten(1, 3), 4).relu();
+        return linear(torch.dropout(h, 0.5, dropout), 6);
+    }
+}
