@@ -49,6 +49,7 @@ final class LibTorchSide implements PeerWorker.Side {
     }
 
     @Override
+    @SuppressWarnings("try") // the scope frees what is made inside it
     public double step(boolean dropout) {
         try (PointerScope scope = new PointerScope()) {
             optimizer.zero_grad();

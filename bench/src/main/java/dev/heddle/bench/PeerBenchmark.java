@@ -28,7 +28,7 @@ public final class PeerBenchmark {
     private PeerBenchmark() {}
 
     /** Runs both workloads and prints a table. */
-    public static void main(String[] arguments) throws IOException, InterruptedException {
+    public static void main(String[] arguments) throws IOException {
         int rounds = arguments.length > 0 ? Integer.parseInt(arguments[0]) : 7;
         double seconds = arguments.length > 1 ? Double.parseDouble(arguments[1]) : 3;
         ObjectMapper json = new ObjectMapper();
@@ -46,7 +46,7 @@ public final class PeerBenchmark {
         }
     }
 
-    private static ObjectNode compare(Workload workload, int rounds, double seconds, ObjectMapper json) throws IOException, InterruptedException {
+    private static ObjectNode compare(Workload workload, int rounds, double seconds, ObjectMapper json) throws IOException {
         try (Worker heddle = new Worker("heddle", workload); Worker peer = new Worker("libtorch", workload)) {
             double[] ours = losses(heddle.ask("check " + CHECKED_STEPS));
             double[] theirs = losses(peer.ask("check " + CHECKED_STEPS));
@@ -159,11 +159,9 @@ public final class PeerBenchmark {
         }
 
         @Override
-        public void close() throws InterruptedException {
-            commands.close();
-            if (!process.waitFor(10, java.util.concurrent.TimeUnit.SECONDS)) {
-                process.destroyForcibly();
-            }
+        public void close() {
+            commands.close(); // at the end of its input it ends
+            process.onExit().completeOnTimeout(process, 10, java.util.concurrent.TimeUnit.SECONDS).join().destroyForcibly();
         }
     }
 }

@@ -79,7 +79,8 @@ public final class ElementwiseKernel implements Kernel {
     }
 
     /** The pass that computes some outputs of a stage, all of one shape. */
-    private Step step(Stage stage, List<Integer> members, Shape shape, List<Layout> known, List<Layout> outputLayouts, int threads) {
+    private Step step(Stage stage, List<Integer> members, Shape shape, List<Layout> known, List<Layout> outputLayouts,
+            int threads) {
         List<Expr> outputs = members.stream().map(stage.outputs()::get).toList();
         int inputs = external - outputLayouts.size();
         List<Integer> used = inputsOf(outputs);
@@ -95,7 +96,8 @@ public final class ElementwiseKernel implements Kernel {
         }
         for (int member : members) {
             int result = stage.results().get(member);
-            to.add(result < outputLayouts.size() ? outputLayouts.get(result) : temporaries.get(result - outputLayouts.size()).layout);
+            to.add(result < outputLayouts.size() ? outputLayouts.get(result)
+                    : temporaries.get(result - outputLayouts.size()).layout);
             operands.add(inputs + result);
         }
         List<Expr> expressions = outputs.stream().map(e -> e.substitute(renumbered)).toList();

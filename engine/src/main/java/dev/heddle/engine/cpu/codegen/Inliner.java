@@ -76,7 +76,8 @@ final class Inliner {
 
     private static boolean isInserted(InvokeInstruction call, ClassDesc self) {
         ClassDesc owner = call.owner().asSymbol();
-        return owner.equals(MATH) || owner.equals(LANES) || owner.equals(self) && call.typeSymbol().descriptorString().contains("Vector");
+        return owner.equals(MATH) || owner.equals(LANES)
+                || owner.equals(self) && call.typeSymbol().descriptorString().contains("Vector");
     }
 
     private static String key(ClassDesc type, String name, MethodTypeDesc signature) {
@@ -115,8 +116,8 @@ final class Inliner {
         for (int i = 0; i < elements.size(); i++) {
             switch (elements.get(i)) {
                 case LoadInstruction load -> code.loadLocal(load.typeKind(), slots.get(slot(load.slot(), load.typeKind())));
-                case StoreInstruction store -> code.storeLocal(store.typeKind(),
-                        slots.computeIfAbsent(slot(store.slot(), store.typeKind()), slot -> code.allocateLocal(store.typeKind())));
+                case StoreInstruction store -> code.storeLocal(store.typeKind(), slots.computeIfAbsent(
+                        slot(store.slot(), store.typeKind()), slot -> code.allocateLocal(store.typeKind())));
                 case LabelTarget target -> code.labelBinding(labels.computeIfAbsent(target.label(), label -> code.newLabel()));
                 case BranchInstruction branch -> code.branch(branch.opcode(),
                         labels.computeIfAbsent(branch.target(), label -> code.newLabel()));

@@ -26,11 +26,13 @@ import jdk.incubator.vector.VectorSpecies;
  * copied into generated loops by {@link Inliner}, hence no loops and everything package-private.
  */
 final class Lanes {
-    static final VectorSpecies<Float> S = FloatVector.SPECIES_PREFERRED.length() > 16 ? FloatVector.SPECIES_512 : FloatVector.SPECIES_PREFERRED;
+    static final VectorSpecies<Float> S =
+            FloatVector.SPECIES_PREFERRED.length() > 16 ? FloatVector.SPECIES_512 : FloatVector.SPECIES_PREFERRED;
     static final VectorSpecies<Integer> INTS = S.withLanes(int.class);
     static final VectorSpecies<Short> SHORTS = VectorSpecies.of(short.class, VectorShape.forBitSize(S.vectorBitSize() / 2));
     /** As many bytes as there are floats, but no vector is shorter than 8: then only the first lanes are used. */
-    static final VectorSpecies<Byte> BYTES = VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, S.vectorBitSize() / 4)));
+    static final VectorSpecies<Byte> BYTES =
+            VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, S.vectorBitSize() / 4)));
     static final boolean BYTES_FIT = BYTES.length() == S.length();
     static final ByteOrder ORDER = ByteOrder.nativeOrder();
     static final VectorMask<Float> ALL_LANES = S.maskAll(true);

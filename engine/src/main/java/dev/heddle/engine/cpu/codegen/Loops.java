@@ -76,8 +76,10 @@ final class Loops {
     /** An object of a new class that implements the contract's one abstract method, {@code run}; the code need not return. */
     static <T> T define(Class<T> contract, Consumer<CodeBuilder> emit) {
         try {
-            Method run = Arrays.stream(contract.getDeclaredMethods()).filter(m -> Modifier.isAbstract(m.getModifiers())).findFirst().orElseThrow();
-            MethodTypeDesc signature = MethodType.methodType(run.getReturnType(), run.getParameterTypes()).describeConstable().orElseThrow();
+            Method run = Arrays.stream(contract.getDeclaredMethods()).filter(method -> Modifier.isAbstract(method.getModifiers()))
+                    .findFirst().orElseThrow();
+            MethodTypeDesc signature = MethodType.methodType(run.getReturnType(), run.getParameterTypes())
+                    .describeConstable().orElseThrow();
             byte[] bytes = ClassFile.of().build(TYPE, type -> type
                     .withInterfaceSymbols(contract.describeConstable().orElseThrow())
                     .withFlags(ClassFile.ACC_FINAL | ClassFile.ACC_SYNTHETIC)

@@ -53,7 +53,8 @@ final class Pass implements IntConsumer {
         }
         long work = shape.elements() * Program.cost(outputs);
         int parts = threads == 1 || work < PARALLEL ? 1 : (int) Math.min((long) threads * PARTS_PER_THREAD, work / PART);
-        split = nest.planes() >= parts ? Split.PLANES : nest.rows() >= parts || nest.rows() > nest.inner() ? Split.ROWS : Split.INNER;
+        split = nest.planes() >= parts ? Split.PLANES
+                : nest.rows() >= parts || nest.rows() > nest.inner() ? Split.ROWS : Split.INNER;
         at = new long[parts][count];
         loops = new TileLoop[parts];
         if (outputs.size() == 1 && outputs.getFirst() instanceof Expr.Input(int index, DType dtype) && index == 0 && count == 2) {
@@ -127,7 +128,8 @@ final class Pass implements IntConsumer {
         if (copiedBytes == 0) {
             loops[part].run(first, rowStrides, rows, n, scratch + part * scratchBytes);
         } else {
-            Strided.copy(first[0], rowStrides[0], innerStrides[0], first[1], rowStrides[1], innerStrides[1], rows, n, copiedBytes);
+            Strided.copy(first[0], rowStrides[0], innerStrides[0], first[1], rowStrides[1], innerStrides[1],
+                    rows, n, copiedBytes);
         }
     }
 }

@@ -41,7 +41,8 @@ record Program(List<Expr> outputs, long[] constants) {
     static Expr simplify(Expr e) {
         List<Expr> operands = operands(e);
         Expr simple = operands.isEmpty() ? e : with(e, operands.stream().map(Program::simplify).toList());
-        if (simple instanceof Expr.Binary(Expr.BinaryOp op, Expr x, Expr.Constant y) && op == Expr.BinaryOp.POW && x.dtype().isFloat()) {
+        if (simple instanceof Expr.Binary(Expr.BinaryOp op, Expr x, Expr.Constant y)
+                && op == Expr.BinaryOp.POW && x.dtype().isFloat()) {
             if (y.value() == 1) {
                 return x;
             } else if (y.value() == 2) {

@@ -48,12 +48,14 @@ public final class ReduceKernel implements Kernel {
      * @param output the layout of the result, of {@code shape} with extent 1 along the axes
      * @throws ShapeException if a maximum or minimum over no elements is asked for
      */
-    public static ReduceKernel of(Reduce.Kind kind, List<Expr> prologue, Shape shape, List<Layout> inputs, List<Integer> axes, Layout output) {
+    public static ReduceKernel of(Reduce.Kind kind, List<Expr> prologue, Shape shape, List<Layout> inputs, List<Integer> axes,
+            Layout output) {
         return of(kind, prologue, shape, inputs, axes, output, WorkerPool.shared().threads());
     }
 
     /** A kernel whose work is split as for that many threads. */
-    static ReduceKernel of(Reduce.Kind kind, List<Expr> prologue, Shape shape, List<Layout> inputs, List<Integer> axes, Layout output, int threads) {
+    static ReduceKernel of(Reduce.Kind kind, List<Expr> prologue, Shape shape, List<Layout> inputs, List<Integer> axes,
+            Layout output, int threads) {
         ReduceKernel kernel = new ReduceKernel(inputs.size(), threads);
         kernel.plan(kind, Program.simplify(prologue.getFirst()), shape, inputs, axes, output);
         return kernel;
@@ -168,7 +170,9 @@ public final class ReduceKernel implements Kernel {
 
     private void planArg(boolean max, Operand operand, int axis, Layout output) {
         Operand values = operand;
-        if (!(operand.value instanceof Expr.Input) || operand.layouts.getFirst().stride(axis) != 1 && operand.shape.dim(axis) > 1) {
+        boolean run = operand.value instanceof Expr.Input
+                && (operand.layouts.getFirst().stride(axis) == 1 || operand.shape.dim(axis) == 1);
+        if (!run) {
             long[] strides = operand.shape.with(axis, 1).strides();
             for (int i = 0; i < strides.length; i++) {
                 strides[i] = i == axis ? 1 : strides[i] * operand.shape.dim(axis);

@@ -105,7 +105,8 @@ final class ReducePass implements IntConsumer {
         long planes = planeAxes.stream().mapToLong(Axis::extent).reduce(1, (a, b) -> a * b);
         long work = shape.elements() * Program.cost(List.of(value));
         long wanted = threads == 1 || work < PARALLEL ? 1 : Math.min((long) threads * PARTS_PER_THREAD, work / PART);
-        block = (int) Math.min(line, alongRows ? Math.max(1, UNIT / Math.min(reduced, Reduction.CHUNK)) : columns(wanted, planes));
+        block = (int) Math.min(line,
+                alongRows ? Math.max(1, UNIT / Math.min(reduced, Reduction.CHUNK)) : columns(wanted, planes));
         blocks = (line + block - 1) / block;
         together = alongRows && kept == 1 ? UNIT / Reduction.CHUNK : 1;
         chunkUnits = (chunks + together - 1) / together;
@@ -116,7 +117,8 @@ final class ReducePass implements IntConsumer {
         steps = new long[parts][count + 1];
         long lanes = alongRows ? 0 : 2L * loops.lanes() * block * bytes;
         valuesOffset = lanes;
-        long values = direct ? 0 : (long) bytes * block * (alongRows ? Math.min(reduced, (long) Reduction.CHUNK * together) : TILE_ROWS);
+        long computed = alongRows ? Math.min(reduced, (long) Reduction.CHUNK * together) : TILE_ROWS;
+        long values = direct ? 0 : computed * block * bytes;
         tileOffset = (lanes + values + 63) & -64;
         if (direct) {
             scratchBytes = tileOffset;

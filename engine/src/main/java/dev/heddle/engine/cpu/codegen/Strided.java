@@ -23,14 +23,14 @@ final class Strided {
             for (int r = 0; r < rows; r++) {
                 Memory.copy(source + r * sourceRow, target + r * targetRow, row);
             }
-        } else if (sourceRow == Integer.BYTES && targetStep == Integer.BYTES && bytes == Integer.BYTES && (long) rows * n >= VECTORIZED) {
+        } else if (bytes == Integer.BYTES && sourceRow == bytes && targetStep == bytes && (long) rows * n >= VECTORIZED) {
             int wholeRows = rows / Transpose.SIDE * Transpose.SIDE;
             int wholeColumns = n / Transpose.SIDE * Transpose.SIDE;
             Transpose.TILES.run(source, sourceStep, target, targetRow, wholeRows, wholeColumns);
-            tiles(source + wholeColumns * sourceStep, sourceRow, sourceStep, target + wholeColumns * targetStep, targetRow, targetStep,
-                    wholeRows, n - wholeColumns, bytes);
-            tiles(source + wholeRows * sourceRow, sourceRow, sourceStep, target + wholeRows * targetRow, targetRow, targetStep,
-                    rows - wholeRows, n, bytes);
+            tiles(source + wholeColumns * sourceStep, sourceRow, sourceStep,
+                    target + wholeColumns * targetStep, targetRow, targetStep, wholeRows, n - wholeColumns, bytes);
+            tiles(source + wholeRows * sourceRow, sourceRow, sourceStep,
+                    target + wholeRows * targetRow, targetRow, targetStep, rows - wholeRows, n, bytes);
         } else {
             tiles(source, sourceRow, sourceStep, target, targetRow, targetStep, rows, n, bytes);
         }

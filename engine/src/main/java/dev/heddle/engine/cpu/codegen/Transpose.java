@@ -81,11 +81,15 @@ interface Transpose {
         Loops.loop(code, column, columns, SIDE, () -> {
             code.iconst_0().istore(row);
             Loops.loop(code, row, rows, SIDE, () -> {
-                code.lload(source).iload(column).i2l().lload(sourceStep).lmul().ladd().iload(row).i2l().loadConstant(2).lshl().ladd().lstore(from);
-                code.lload(target).iload(row).i2l().lload(targetRow).lmul().ladd().iload(column).i2l().loadConstant(2).lshl().ladd().lstore(to);
+                code.lload(source).iload(column).i2l().lload(sourceStep).lmul().ladd().lstore(from);
+                Loops.address(code, from, row, Integer.BYTES);
+                code.lstore(from);
+                code.lload(target).iload(row).i2l().lload(targetRow).lmul().ladd().lstore(to);
+                Loops.address(code, to, column, Integer.BYTES);
+                code.lstore(to);
                 for (int i = 0; i < SIDE; i++) {
-                    code.getstatic(lanes, "INTS", species).getstatic(memory, "ALL", segment).lload(from).getstatic(lanes, "ORDER", order)
-                            .invokestatic(ints, "fromMemorySegment", load).astore(v[i]);
+                    code.getstatic(lanes, "INTS", species).getstatic(memory, "ALL", segment).lload(from)
+                            .getstatic(lanes, "ORDER", order).invokestatic(ints, "fromMemorySegment", load).astore(v[i]);
                     code.lload(from).lload(sourceStep).ladd().lstore(from);
                 }
                 int selection = 0;

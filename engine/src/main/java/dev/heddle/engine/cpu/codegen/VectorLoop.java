@@ -177,8 +177,9 @@ final class VectorLoop {
         if (constant.dtype() == DType.BOOL) {
             code.l2i().invokeinterface(SPECIES, "maskAll", MethodTypeDesc.of(MASK, ConstantDescs.CD_boolean));
         } else {
-            code.invokestatic(ConstantDescs.CD_Double, "longBitsToDouble", MethodTypeDesc.of(ConstantDescs.CD_double, ConstantDescs.CD_long))
-                    .d2f().invokestatic(FLOATS, "broadcast", MethodTypeDesc.of(FLOATS, SPECIES, ConstantDescs.CD_float));
+            code.invokestatic(ConstantDescs.CD_Double, "longBitsToDouble",
+                            MethodTypeDesc.of(ConstantDescs.CD_double, ConstantDescs.CD_long)).d2f()
+                    .invokestatic(FLOATS, "broadcast", MethodTypeDesc.of(FLOATS, SPECIES, ConstantDescs.CD_float));
         }
         return keep();
     }

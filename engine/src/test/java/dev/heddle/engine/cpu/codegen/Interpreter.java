@@ -3,6 +3,7 @@ package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.op.Expr;
+import java.math.BigInteger;
 
 /**
  * Evaluates an expression for one element. Values are {@code Double} for f64, {@code Float} for the smaller floats,
@@ -14,7 +15,7 @@ final class Interpreter {
     static Object evaluate(Expr e, Object[] inputs) {
         return switch (e) {
             case Expr.Input in -> inputs[in.index()];
-            case Expr.Constant c -> c.dtype() == DType.F64 ? (Object) c.value() : c.dtype().isFloat() ? (Object) (float) c.value() : (Object) c.bits();
+            case Expr.Constant c -> !c.dtype().isFloat() ? (Object) c.bits() : number(c.value(), c.dtype());
             case Expr.Unary u -> unary(u.op(), u.dtype(), evaluate(u.a(), inputs));
             case Expr.Binary b -> binary(b.op(), b.dtype(), evaluate(b.a(), inputs), evaluate(b.b(), inputs));
             case Expr.Compare c -> compare(c.op(), evaluate(c.a(), inputs), evaluate(c.b(), inputs)) ? 1L : 0L;
@@ -129,7 +130,7 @@ final class Interpreter {
         if (y < 0) {
             return x == 1 ? 1 : x == -1 ? 1 - 2 * (y & 1) : 0;
         }
-        return java.math.BigInteger.valueOf(x).modPow(java.math.BigInteger.valueOf(y), java.math.BigInteger.TWO.pow(64)).longValue();
+        return BigInteger.valueOf(x).modPow(BigInteger.valueOf(y), BigInteger.TWO.pow(64)).longValue();
     }
 
     private static boolean compare(Expr.Comparison op, Object a, Object b) {

@@ -31,11 +31,13 @@ class VectorMathTest {
         return Math.abs(got - exact) / Math.ulp(nearest);
     }
 
-    private static void check(String name, UnaryOperator<FloatVector> f, DoubleUnaryOperator exact, float low, float high, double bound) {
+    private static void check(String name, UnaryOperator<FloatVector> f, DoubleUnaryOperator exact, float low, float high,
+            double bound) {
         check(name, f, exact, low, high, bound, 60_000);
     }
 
-    private static void check(String name, UnaryOperator<FloatVector> f, DoubleUnaryOperator exact, float low, float high, double bound, int steps) {
+    private static void check(String name, UnaryOperator<FloatVector> f, DoubleUnaryOperator exact, float low, float high,
+            double bound, int steps) {
         float[] x = new float[S.length()];
         float[] y = new float[S.length()];
         for (int i = 0; i < SPECIAL.length + 2 * steps; i += x.length) {

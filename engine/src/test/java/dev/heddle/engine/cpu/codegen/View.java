@@ -15,6 +15,8 @@ record View(Layout layout, long start, long bytes) {
     enum Kind { CONTIGUOUS, TRANSPOSED, FLIPPED, STRIDED, BROADCAST, SCALAR }
 
     private static final int GUARD = 64;
+    private static final double[] SPECIAL = {0, -0.0, 1, -1, Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY,
+        1e-40, 65519, 65520, 3e9, -1e19, 0.5, 2.5};
 
     /** Uninitialised elements. */
     static View of(Arena arena, DType dtype, Shape shape, Kind kind) {
@@ -72,10 +74,9 @@ record View(Layout layout, long start, long bytes) {
     }
 
     private static Object randomValue(DType dtype, Random random) {
-        double[] special = {0, -0.0, 1, -1, Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, 1e-40, 65519, 65520, 3e9, -1e19, 0.5, 2.5};
         return switch (dtype) {
             case F64, F32, BF16, F16 -> {
-                double x = random.nextInt(8) == 0 ? special[random.nextInt(special.length)] : random.nextGaussian() * 3;
+                double x = random.nextInt(8) == 0 ? SPECIAL[random.nextInt(SPECIAL.length)] : random.nextGaussian() * 3;
                 yield dtype == DType.F64 ? (Object) x : (Object) (float) x;
             }
             case I64 -> random.nextInt(4) == 0 ? random.nextLong() : (long) random.nextInt(-5, 6);

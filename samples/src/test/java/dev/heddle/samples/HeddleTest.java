@@ -1,0 +1,147 @@
+// The command line as a user meets it: results, files, exit statuses, messages.
+package dev.heddle.samples;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.heddle.testing.NoLeaks;
+import dev.heddle.training.DatasetException;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Random;
+import java.util.stream.Stream;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+@NoLeaks
+class HeddleTest {
+    private final StringWriter out = new StringWriter();
+    private final StringWriter err = new StringWriter();
+
+    @TempDir
+    private Path folder;
+
+    private int heddle(String... arguments) {
+        return Heddle.commandLine().setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true)).execute(arguments);
+    }
+
+    private void assertOneLine(String... parts) {
+        String message = err.toString().strip();
+        for (String part : parts) {
+            assertTrue(message.contains(part), message);
+        }
+        assertFalse(message.contains("\tat "), message);
+    }
+
+    @Test
+    void xorIsLearned() throws IOException {
+        assertEquals(0, heddle("train", "xor", "--device", "cpu", "--out", folder.toString(), "--json"), err.toString());
+        JsonNode json = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
+        assertEquals(1, json.get("test_accuracy").asDouble());
+        for (String key : new String[] {"samples_per_second", "train_loss", "peak_bytes", "device", "seed", "epochs", "seconds"}) {
+            assertTrue(json.has(key), key);
+        }
+        assertEquals(900, ImageIO.read(folder.resolve("loss.png").toFile()).getWidth());
+        assertEquals(3 * 44, ImageIO.read(folder.resolve("confusion.png").toFile()).getWidth());
+        try (Stream<Path> files = Files.list(folder)) {
+            assertEquals(3, files.count()); // nothing temporary is left
+        }
+    }
+
+    @Test
+    void aRunOnLocalDataCanBeUsedForPrediction() throws IOException {
+        Path data = Files.createDirectory(folder.resolve("data"));
+        for (String part : new String[] {"train", "t10k"}) {
+            int n = part.equals("train") ? 256 : 64;
+            byte[] labels = new byte[n];
+            byte[] pixels = new byte[n * 784];
+            Random random = new Random(n);
+            for (int i = 0; i < n; i++) { // a bright row says the digit
+                labels[i] = (byte) random.nextInt(10);
+                java.util.Arrays.fill(pixels, i * 784 + labels[i] * 56, i * 784 + labels[i] * 56 + 56, (byte) 255);
+            }
+            idx(data.resolve(part + "-labels-idx1-ubyte"), labels, n);
+            idx(data.resolve(part + "-images-idx3-ubyte"), pixels, n, 28, 28);
+        }
+        Path run = folder.resolve("run");
+        assertEquals(0, heddle("train", "digits-mlp", "--data", data.toString(), "--out", run.toString(), "--epochs", "4", "--device", "cpu"),
+                err.toString());
+        assertTrue(out.toString().contains("test accuracy 1.0000"), out.toString());
+        assertTrue(ImageIO.read(run.resolve("worst.png").toFile()).getWidth() > 0);
+        BufferedImage image = new BufferedImage(28, 28, BufferedImage.TYPE_BYTE_GRAY);
+        for (int i = 0; i < 56; i++) {
+            image.getRaster().setSample(i % 28, 3 * 2 + i / 28, 0, 255);
+        }
+        Path three = folder.resolve("three.png");
+        ImageIO.write(image, "png", three.toFile());
+        assertEquals(0, heddle("predict", "--model", run.resolve("model.safetensors").toString(), three.toString()), err.toString());
+        assertTrue(out.toString().contains("three.png: 3 ("), out.toString());
+        assertEquals(1, heddle("predict", "--model", run.resolve("model.safetensors").toString(), run.resolve("model.safetensors").toString()));
+        assertOneLine("is no image");
+
+        byte[] whole = Files.readAllBytes(data.resolve("train-images-idx3-ubyte"));
+        Files.write(data.resolve("train-images-idx3-ubyte"), java.util.Arrays.copyOf(whole, whole.length - 1));
+        assertEquals(1, heddle("train", "digits-mlp", "--data", data.toString(), "--out", run.toString()));
+        assertOneLine("train-images-idx3-ubyte: ends after");
+    }
+
+    private static void idx(Path file, byte[] values, int... dims) throws IOException {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        DataOutputStream data = new DataOutputStream(bytes);
+        data.writeInt(0x0800 | dims.length);
+        for (int dim : dims) {
+            data.writeInt(dim);
+        }
+        data.write(values);
+        Files.write(file, bytes.toByteArray());
+    }
+
+    @Test
+    void whatMakesNoSenseIsSaid() throws IOException {
+        assertEquals(2, heddle("train", "xor", "--colour"));
+        assertOneLine("Unknown option: '--colour'");
+        assertEquals(2, heddle("train", "cifar"));
+        assertOneLine("'cifar' is none of [mnist");
+        assertEquals(1, heddle("train", "xor", "--epochs", "0"));
+        assertOneLine("--epochs 0");
+        assertEquals(1, heddle("train", "xor", "--device", "cuda:1"));
+        assertOneLine("device cuda:1 cannot be used");
+        assertEquals(1, heddle("train", "xor", "--device", "tpu"));
+        assertOneLine("'tpu'");
+        assertEquals(1, heddle("train", "mnist", "--data", folder.toString(), "--out", folder.resolve("run").toString()));
+        assertOneLine("train-images-idx3-ubyte", "is not there");
+        Path file = Files.writeString(folder.resolve("file"), "");
+        assertEquals(1, heddle("train", "xor", "--out", file.resolve("run").toString()));
+        assertOneLine("output folder", "cannot be written");
+        assertEquals(1, heddle("predict", "--model", file.toString(), file.toString()));
+        assertOneLine("no safetensors file");
+        assertEquals(1, heddle("train", "xor", "--lr", "1e30", "--out", folder.resolve("nan").toString()));
+        assertOneLine("the loss was");
+        assertFalse(Files.exists(folder.resolve("nan/model.safetensors")));
+    }
+
+    @Test
+    void dataThatCannotBeFetchedIsExplained() {
+        Path cache = folder.resolve("cache");
+        String message = assertThrows(DatasetException.class, () -> MnistData.of("nowhere").fill(cache)).getMessage();
+        assertTrue(message.contains("could not be fetched") && message.contains("train-images-idx3-ubyte") && message.contains(cache.toString())
+                && message.contains("--data"), message);
+    }
+
+    @Test
+    void devicesAreListed() {
+        assertEquals(0, heddle("devices"));
+        assertTrue(out.toString().contains("oneDNN") && out.toString().contains("libcuda.so.1"), out.toString());
+    }
+}
