@@ -49,6 +49,7 @@ public final class OneDnnConvolution {
         if (shape.batch() == 0 || xBytes == 0 || yBytes == 0 || product(shape.weightDims()) == 0) {
             throw new UnsupportedByOneDnn("empty");
         }
+        refuseWhatOneDnnGetsWrong(shape);
         int count = (int) Math.min(WorkerPool.shared().threads(), shape.batch());
         slices = new OneDnnPrimitive[count];
         xOffsets = new long[count];
@@ -71,6 +72,30 @@ public final class OneDnnConvolution {
             reorder = OneDnnApi.equal(plain, layout) ? null
                     : toWeights ? scope.reorder(layout, plain) : scope.reorder(plain, layout);
             scratchBytes = align(Math.max(scratch, reorder == null ? 0 : reorder.scratchBytes()));
+        }
+    }
+
+    /**
+     * oneDNN 3.11 reads outside its memory where a window lies in the padding alone (measured: it crashes), and computes
+     * wrong values from one channel where a strided last axis has a single window.
+     */
+    private static void refuseWhatOneDnnGetsWrong(OneDnnConvolutionShape shape) throws UnsupportedByOneDnn {
+        int last = shape.input().size() - 1;
+        for (int i = 0; i <= last; i++) {
+            long windows = shape.output().get(i);
+            for (long o = 0; o < windows; o++) {
+                boolean touches = false;
+                for (long k = 0; k < shape.kernel().get(i); k++) {
+                    long at = o * shape.window().stride().get(i) - shape.window().before().get(i) + k * shape.window().dilation().get(i);
+                    touches |= at >= 0 && at < shape.input().get(i);
+                }
+                if (!touches) {
+                    throw new UnsupportedByOneDnn("a window in the padding alone");
+                }
+            }
+        }
+        if (shape.inChannels() == 1 && shape.output().get(last) == 1 && shape.window().stride().get(last) > 1) {
+            throw new UnsupportedByOneDnn("one channel, a stride and a single window along the last axis");
         }
     }
 

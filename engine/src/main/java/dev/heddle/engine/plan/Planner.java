@@ -53,8 +53,16 @@ final class Planner {
         return new Lowering(this, backend, instructions, targets).lower();
     }
 
+    private int chase(int value) {
+        int v = value;
+        while (alias[v] != v) {
+            v = alias[v];
+        }
+        return v;
+    }
+
     private int[] resolve(int[] values) {
-        return Arrays.stream(values).map(v -> alias[v]).toArray();
+        return Arrays.stream(values).map(this::chase).toArray();
     }
 
     private void importNode(int node) {
@@ -204,10 +212,10 @@ final class Planner {
     List<Integer> wanted() {
         List<Integer> wanted = new ArrayList<>();
         for (int value : graph.roots()) {
-            wanted.add(alias[value]);
+            wanted.add(chase(value));
         }
         for (int value : graph.setValues()) {
-            wanted.add(alias[value]);
+            wanted.add(chase(value));
         }
         return wanted;
     }

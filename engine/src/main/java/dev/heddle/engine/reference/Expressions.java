@@ -17,7 +17,8 @@ final class Expressions {
             case Expr.Compare(Expr.Comparison op, Expr a, Expr b) -> compare(op, evaluate(a, inputs), evaluate(b, inputs)) ? 1.0 : 0.0;
             case Expr.Unary(Expr.UnaryOp op, Expr a) -> {
                 Object x = evaluate(a, inputs);
-                yield x instanceof Long exact ? (Object) unary(op, exact) : (Object) wrap(unary(op, (double) x, a.dtype()), a.dtype());
+                yield x instanceof Long exact ? (Object) unary(op, exact)
+                        : a.dtype().isInteger() ? (Object) wrap(unary(op, (long) (double) x), a.dtype()) : (Object) unary(op, (double) x);
             }
             case Expr.Binary(Expr.BinaryOp op, Expr a, Expr b) -> {
                 Object x = evaluate(a, inputs);
@@ -31,16 +32,17 @@ final class Expressions {
         };
     }
 
-    /** Integers wrap around as their dtype does; floats stay. */
-    static double wrap(double value, DType dtype) {
+    /** An {@code I32}, {@code U8} or {@code BOOL} result as the dtype holds it: integers wrap around, a truth value is 0 or 1. */
+    static double wrap(long value, DType dtype) {
         return switch (dtype) {
-            case I32 -> (int) (long) value;
-            case U8 -> (long) value & 0xff;
-            default -> value;
+            case I32 -> (int) value;
+            case U8 -> value & 0xff;
+            case BOOL -> value == 0 ? 0 : 1;
+            default -> throw new IllegalStateException(dtype + " does not wrap");
         };
     }
 
-    private static Object cast(Object x, DType to) {
+    static Object cast(Object x, DType to) {
         if (to == DType.BOOL) {
             return (x instanceof Long exact ? exact != 0 : (double) x != 0) ? 1.0 : 0.0;
         }
@@ -86,7 +88,7 @@ final class Expressions {
         };
     }
 
-    private static double unary(Expr.UnaryOp op, double x, DType dtype) {
+    private static double unary(Expr.UnaryOp op, double x) {
         return switch (op) {
             case NEG -> -x;
             case ABS -> Math.abs(x);
@@ -104,7 +106,7 @@ final class Expressions {
             case COS -> Math.cos(x);
             case TANH -> Math.tanh(x);
             case ERF -> erf(x);
-            case NOT -> dtype == DType.BOOL ? 1 - x : ~(long) x;
+            case NOT -> 1 - x; // of BOOL
         };
     }
 
@@ -143,7 +145,10 @@ final class Expressions {
         return r != 0 && r < 0 != b < 0 ? r + b : r;
     }
 
-    /** The series {@code 2/sqrt(pi) sum (-1)^n x^(2n+1) / (n! (2n+1))} near 0, the continued fraction of erfc beyond. */
+    /**
+     * The series {@code 2/sqrt(pi) e^(-x^2) sum 2^n x^(2n+1) / (1 3 5 ... (2n+1))}, whose terms all have one sign, near 0,
+     * and the continued fraction of {@code 1 - erf} beyond (Abramowitz and Stegun, 7.1.6 and 7.1.14).
+     */
     static double erf(double x) {
         double a = Math.abs(x);
         if (Double.isNaN(x)) {
@@ -156,10 +161,10 @@ final class Expressions {
             double term = a;
             double sum = a;
             for (int n = 1; n < 80; n++) {
-                term *= -a * a / n;
-                sum += term / (2 * n + 1);
+                term *= 2 * a * a / (2 * n + 1);
+                sum += term;
             }
-            return Math.signum(x) * 2 / Math.sqrt(Math.PI) * sum;
+            return Math.signum(x) * 2 / Math.sqrt(Math.PI) * Math.exp(-a * a) * sum;
         }
         double fraction = 0;
         for (int n = 120; n > 0; n--) {

@@ -87,12 +87,21 @@ public final class Reference {
         System.arraycopy(from, (int) i, to, (int) k, 1);
     }
 
-    private static void add(Object target, long i, Object source, long k) {
-        if (target instanceof long[] longs) {
-            longs[(int) i] += ((long[]) source)[(int) k];
+    private static long integer(Object values, long i) {
+        return values instanceof long[] longs ? longs[(int) i] : (long) ((double[]) values)[(int) i];
+    }
+
+    private static void put(Object values, long i, Object value) {
+        if (value instanceof Long exact) {
+            ((long[]) values)[(int) i] = exact;
         } else {
-            ((double[]) target)[(int) i] += ((double[]) source)[(int) k];
+            ((double[]) values)[(int) i] = (double) value;
         }
+    }
+
+    /** An integer result as its dtype holds it. */
+    private static Object wrapped(long value, DType dtype) {
+        return dtype == DType.I64 ? (Object) value : (Object) Expressions.wrap(value, dtype);
     }
 
     private static long[] index(Shape shape, long flat) {
@@ -135,12 +144,7 @@ public final class Reference {
                     long at = broadcast(specs.get(a).shape(), index);
                     scalars[a] = in[a] instanceof long[] longs ? (Object) longs[(int) at] : (Object) ((double[]) in[a])[(int) at];
                 }
-                Object value = Expressions.evaluate(op.outputs().get(k), scalars);
-                if (value instanceof Long exact) {
-                    ((long[]) results[k])[(int) i] = exact;
-                } else {
-                    ((double[]) results[k])[(int) i] = (double) value;
-                }
+                put(results[k], i, Expressions.evaluate(op.outputs().get(k), scalars));
             }
         }
         return results;
@@ -180,7 +184,7 @@ public final class Reference {
     }
 
     private static long reduceExactly(Reduce.Kind kind, Object x, List<Long> places) {
-        long[] exact = places.stream().mapToLong(p -> x instanceof long[] longs ? longs[p.intValue()] : (long) get(x, p)).toArray();
+        long[] exact = places.stream().mapToLong(p -> integer(x, p)).toArray();
         return switch (kind) {
             case SUM -> Arrays.stream(exact).sum();
             case PROD -> Arrays.stream(exact).reduce(1, (a, b) -> a * b);
@@ -227,17 +231,13 @@ public final class Reference {
                 ib[rank - 2] = k;
                 long pa = matrixPlace(a, ia);
                 long pb = matrixPlace(b, ib);
-                if (result instanceof long[]) {
-                    exact += ((long[]) in[0])[(int) pa] * ((long[]) in[1])[(int) pb];
-                } else {
+                if (out.dtype().isFloat()) {
                     sum += get(in[0], pa) * get(in[1], pb);
+                } else {
+                    exact += integer(in[0], pa) * integer(in[1], pb);
                 }
             }
-            if (result instanceof long[] longs) {
-                longs[(int) i] = exact;
-            } else {
-                ((double[]) result)[(int) i] = Expressions.wrap(sum, out.dtype());
-            }
+            put(result, i, out.dtype().isFloat() ? (Object) sum : wrapped(exact, out.dtype()));
         }
         return result;
     }
@@ -289,10 +289,8 @@ public final class Reference {
                     }
                     if (inside) {
                         copy(in[0], flat(from, index), result, i);
-                    } else if (result instanceof long[] longs) {
-                        longs[(int) i] = (long) p.value();
                     } else {
-                        ((double[]) result)[(int) i] = p.value();
+                        put(result, i, Expressions.cast(p.value(), out.dtype()));
                     }
                 }
                 case Movement.Concat(int axis) -> {
@@ -341,9 +339,12 @@ public final class Reference {
     private static Object scatter(Scatter op, Object[] in, List<Spec> specs) {
         Object result = in[0] instanceof long[] longs ? longs.clone() : ((double[]) in[0]).clone();
         Shape source = specs.get(2).shape();
+        DType dtype = specs.get(0).dtype();
         for (long i = 0; i < source.elements(); i++) {
-            add(result, indexed(op.name(), op instanceof Scatter.AddSlices, op.axis(), specs.get(0).shape(), in[1],
-                    specs.get(1).shape(), source, i), in[2], i);
+            long place = indexed(op.name(), op instanceof Scatter.AddSlices, op.axis(), specs.get(0).shape(), in[1],
+                    specs.get(1).shape(), source, i);
+            put(result, place, dtype.isFloat() ? (Object) (get(result, place) + get(in[2], i))
+                    : wrapped(integer(result, place) + integer(in[2], i), dtype));
         }
         return result;
     }
@@ -411,18 +412,20 @@ public final class Reference {
             double divisor = places.size() + (op.countPadding() ? padded : 0);
             int best = -1;
             for (int place : places) {
-                if (op.kind() == Pooling.Kind.AVG) {
-                    if (backward) {
-                        result[place] += get(in[0], i) / divisor;
-                    } else {
-                        result[(int) i] += get(in[0], place) / divisor;
-                    }
+                if (op.kind() == Pooling.Kind.AVG && backward) {
+                    result[place] += get(in[0], i) / divisor;
+                } else if (op.kind() == Pooling.Kind.AVG) {
+                    result[(int) i] += get(in[0], place);
                 } else if (best < 0 || get(in[0], place) > get(in[0], best)
                         || Double.isNaN(get(in[0], place)) && !Double.isNaN(get(in[0], best))) {
                     best = place;
                 }
             }
-            if (op.kind() == Pooling.Kind.MAX) {
+            if (op.kind() == Pooling.Kind.AVG && !backward) {
+                result[(int) i] /= divisor;
+            } else if (op.kind() == Pooling.Kind.MAX && best < 0) { // dilated taps may all lie in the padding
+                result[(int) i] = op.direction() == Pooling.Direction.FORWARD ? Double.NEGATIVE_INFINITY : result[(int) i];
+            } else if (op.kind() == Pooling.Kind.MAX) {
                 switch (op.direction()) {
                     case FORWARD -> result[(int) i] = get(in[0], best);
                     case BACKWARD -> result[best] += get(in[1], i);

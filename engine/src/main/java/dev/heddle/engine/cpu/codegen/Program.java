@@ -134,12 +134,12 @@ record Program(List<Expr> outputs, long[] constants) {
             case Expr.Constant c -> 3;
             case Expr.Unary u -> switch (u.op()) {
                 case EXP, EXPM1, TANH -> 240;
-                case LOG, LOG1P, SIN, COS, ERF -> 370;
+                case LOG, LOG1P, SIN, COS, ERF -> 400;
                 case FLOOR, CEIL, ROUND -> 150;
                 case SIGN, RSQRT -> 40;
                 default -> 10;
             };
-            case Expr.Binary b -> b.op() == Expr.BinaryOp.POW ? 1060 : 10;
+            case Expr.Binary b -> b.op() == Expr.BinaryOp.POW ? 1220 : 10;
             case Expr.Compare c -> 15;
             case Expr.Select s -> 20;
             case Expr.Cast c -> 30 + roundingBytes(c.dtype()) + roundingBytes(c.a().dtype());

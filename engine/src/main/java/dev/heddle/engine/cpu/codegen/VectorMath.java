@@ -20,8 +20,9 @@ import jdk.incubator.vector.VectorSpecies;
 /**
  * {@code f(x)} for every lane of vectors of {@link FloatVector#SPECIES_PREFERRED} (at most 512 bits), with the results of
  * IEEE arithmetic for infinities, NaN, zeros and denormals, and the same bits on every machine. Every function is within
- * 2.5 ulp of the exact value. Polynomials are minimax fits made for this file. Methods are free of loops: {@link Inliner} copies their code into generated loops, because
- * the compiler's own inlining gives up at a few dozen vector operations and then allocates every vector that is passed.
+ * 2.5 ulp of the exact value. Polynomials are minimax fits made for this file. Methods are free of loops: {@link Inliner}
+ * copies their code into generated loops, because the compiler's own inlining gives up at a few dozen vector operations
+ * and then allocates every vector that is passed.
  */
 public final class VectorMath {
     static final VectorSpecies<Float> S = Lanes.S;

@@ -131,7 +131,8 @@ class ReduceKernelTest {
             double y = number(got);
             double want = result;
             boolean near = Double.isFinite(want) && Math.abs(want - y) <= bound;
-            assertTrue(near || Double.compare(want, y) == 0 || (float) want == (float) y, () -> "want " + want + ", got " + y + ": " + message.get());
+            assertTrue(near || Double.compare(want, y) == 0 || (float) want == (float) y,
+                    () -> "want " + want + ", got " + y + ": " + message.get());
         }
     }
 
