@@ -2,7 +2,6 @@
 package dev.heddle.bench;
 
 import dev.heddle.engine.Debug;
-import dev.heddle.engine.Functional;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
@@ -69,13 +68,6 @@ public class StepBenchmark {
             optimizer.step(loss.backward());
             return loss.item();
         }
-    }
-
-    /** Records forward and backward of a step and drops them. */
-    @Benchmark
-    public Object record() {
-        Tensor loss = Functional.crossEntropy(model.forward(x), y, -100, 0).mean();
-        return loss.backward().get(model.parameters().iterator().next());
     }
 
     /** Says what the kernels took. */

@@ -113,7 +113,7 @@ class ReferenceTest {
         check(doubles(4, 0, 3), shape(3), reduce(Reduce.Kind.MAX, false, 0), x);
         check(doubles(-2, -5), shape(2), reduce(Reduce.Kind.MIN, false, 1), x);
         check(doubles(-6, 0), shape(2), reduce(Reduce.Kind.PROD, false, 1), x);
-        check(longs(1, 0, 0), shape(3), reduce(Reduce.Kind.ARGMAX, false, 0), x);
+        check(longs(1, 1, 0), shape(3), reduce(Reduce.Kind.ARGMAX, false, 0), x);
         check(longs(1, 2), shape(2, 1), reduce(Reduce.Kind.ARGMIN, true, 1), x);
         check(doubles(14, 22), shape(2), reduce(Reduce.Kind.SUM, false, 0, 2), f64(doubles(1, 2, 3, 4, 5, 6, 7, 8), 2, 2, 2));
         check(longs(0, 1, 1), shape(3), reduce(Reduce.Kind.ARGMAX, false, 1),
