@@ -3,7 +3,7 @@ package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
-import dev.heddle.engine.cpu.Kernel;
+import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.cpu.WorkerPool;
 import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.plan.Layout;
