@@ -2,6 +2,7 @@
 package dev.heddle.engine;
 
 import dev.heddle.engine.op.Fused;
+import dev.heddle.engine.op.Random;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -124,7 +125,7 @@ public final class Gradients {
     private static void requireRecipes(List<Tensor> outputs, Tensor x) {
         List<Node> order = order(outputs);
         for (Node node : order) {
-            if (node.inputs == null && !order.contains(x.node)) {
+            if (node.inputs == null && !(node.op instanceof Random) && !order.contains(x.node)) {
                 throw new IllegalStateException("gradient: " + node.describe(0) + " was evaluated before and its recipe is gone, so that its"
                         + " dependence on " + x.spec() + " is not known; record the gradient before reading the tensor, or make it depend on a"
                         + " trainable Variable");

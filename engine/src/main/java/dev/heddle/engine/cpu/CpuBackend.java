@@ -19,6 +19,7 @@ import dev.heddle.engine.op.Sort;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Backend;
+import dev.heddle.engine.plan.Call;
 import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.plan.Layout;
 import dev.heddle.engine.plan.Step;
@@ -96,14 +97,17 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public Kernel kernel(Step step) {
+    public Kernel kernel(Call call) {
+        return call.rows() != null ? new RowBlocks(call)
+                : call.steps().size() > 1 ? new Updates(call.steps()) : kernel(call.steps().getFirst());
+    }
+
+    private static Kernel kernel(Step step) {
         List<Layout> in = step.inputLayouts();
         Layout out = step.outputLayouts().getFirst();
         return switch (step.op()) {
-            case Elementwise e -> ElementwiseKernel.of(e.outputs(), out.shape(), in, step.outputLayouts());
-            case Reduce r -> ReduceKernel.of(r.kind(),
-                    List.of(step.prologue() != null ? step.prologue() : new Expr.Input(0, in.getFirst().dtype())),
-                    in.getFirst().shape(), in, r.axes(), out);
+            case Elementwise e -> loops(step, WorkerPool.shared().threads());
+            case Reduce r -> loops(step, WorkerPool.shared().threads());
             case MatMul m -> firstOf(MatMulKernel.of(in.get(0), in.get(1), out), () -> JavaMatMul.of(in.get(0), in.get(1), out));
             case Convolution c -> firstOf(ConvolutionKernel.of(step), () -> JavaConvolution.of(c, in, out));
             case Pooling p -> PoolingKernel.of(p, in, out);
@@ -123,10 +127,14 @@ public final class CpuBackend implements Backend {
         return preferred != null ? preferred : other.get();
     }
 
-    @Override
-    public void runTogether(Kernel[] kernels, long[][] arguments, int from, int to) {
-        for (int i = from; i < to; i++) {
-            kernels[i].run(arguments[i]);
+    /** The generated kernel of an elementwise step or a reduction, its work split as for that many threads. */
+    static Kernel loops(Step step, int threads) {
+        List<Layout> in = step.inputLayouts();
+        Layout out = step.outputLayouts().getFirst();
+        if (step.op() instanceof Reduce r) {
+            Expr prologue = step.prologue() != null ? step.prologue() : new Expr.Input(0, in.getFirst().dtype());
+            return ReduceKernel.of(r.kind(), List.of(prologue), in.getFirst().shape(), in, r.axes(), out, threads);
         }
+        return ElementwiseKernel.of(((Elementwise) step.op()).outputs(), out.shape(), in, step.outputLayouts(), threads);
     }
 }

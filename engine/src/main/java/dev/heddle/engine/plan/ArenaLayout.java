@@ -15,16 +15,16 @@ import java.util.List;
 final class ArenaLayout {
     private static final int ALIGNMENT = 64;
 
-    private final int[] first; // by storage: step of its first use
+    private final int[] first; // by storage: call of its first use
     private final int[] last; // of its last
     private final int[] merged; // the storage whose memory it shares
     final long[] offsets; // by storage, -1 outside the arena
     final long bytes;
 
-    /** @param workspaces by step, bytes of scratch memory; the arena's storages {@code n + step} stand for them */
-    ArenaLayout(List<Step> steps, List<Storage> storages, long[] workspaces) {
+    /** @param workspaces by call, bytes of scratch memory; the arena's storages {@code n + call} stand for them */
+    ArenaLayout(List<Call> calls, List<Storage> storages, long[] workspaces) {
         int n = storages.size();
-        int total = n + steps.size();
+        int total = n + calls.size();
         first = new int[total];
         last = new int[total];
         merged = new int[total];
@@ -35,21 +35,27 @@ final class ArenaLayout {
         for (int s = 0; s < n; s++) {
             sizes[s] = storages.get(s).kind() == Storage.Kind.ARENA ? storages.get(s).bytes() : 0;
         }
-        for (int i = 0; i < steps.size(); i++) {
-            for (Operand operand : steps.get(i).inputs()) {
-                use(operand.storage(), i);
+        for (int i = 0; i < calls.size(); i++) {
+            for (Step step : calls.get(i).steps()) {
+                for (Operand operand : step.inputs()) {
+                    use(operand.storage(), i);
+                }
+                for (Operand operand : step.outputs()) {
+                    use(operand.storage(), i);
+                }
             }
-            for (Operand operand : steps.get(i).outputs()) {
-                use(operand.storage(), i);
+            if (calls.get(i).rows() != null) {
+                calls.get(i).rows().internal().forEach(s -> sizes[s] = 0);
             }
             if (workspaces[i] > 0) {
                 sizes[n + i] = workspaces[i];
                 use(n + i, i);
             }
         }
-        for (int i = 0; i < steps.size(); i++) {
-            if (steps.get(i).op() instanceof Elementwise) {
-                writeInPlace(steps.get(i), i, storages);
+        for (int i = 0; i < calls.size(); i++) {
+            List<Step> steps = calls.get(i).steps();
+            if (steps.size() == 1 && steps.getFirst().op() instanceof Elementwise) {
+                writeInPlace(steps.getFirst(), i, storages);
             }
         }
         offsets = new long[total];
@@ -60,9 +66,9 @@ final class ArenaLayout {
         }
     }
 
-    private void use(int storage, int step) {
-        first[storage] = Math.min(first[storage], step);
-        last[storage] = Math.max(last[storage], step);
+    private void use(int storage, int call) {
+        first[storage] = Math.min(first[storage], call);
+        last[storage] = Math.max(last[storage], call);
     }
 
     private int root(int storage) {

@@ -26,12 +26,6 @@ public interface Backend {
     /** Whether a convolution can add a bias and apply a relu as it stores. */
     boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs);
 
-    /** The kernel of a step. */
-    Kernel kernel(Step step);
-
-    /**
-     * Runs kernels {@code from} (inclusive) to {@code to} (exclusive): the same elementwise op on unrelated tensors, such as
-     * an optimizer's updates of all parameters.
-     */
-    void runTogether(Kernel[] kernels, long[][] arguments, int from, int to);
+    /** The kernel of a call; it gets the addresses of {@link Call#operands()}. */
+    Kernel kernel(Call call);
 }

@@ -9,8 +9,8 @@ public interface Kernel {
     /**
      * Does the work.
      *
-     * @param addresses of the first element (layout offsets applied) of each input, then of each output, then of the
-     *     workspace if {@link #workspaceBytes()} is not 0; entries past those are not to be read
+     * @param addresses of the first element (layout offsets applied) of each of {@link Call#operands()}, then of the
+     *     workspace if {@link #workspaceBytes()} is not 0
      */
     void run(long[] addresses);
 

@@ -5,6 +5,7 @@ import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.op.Spec;
 import java.util.Arrays;
+import java.util.OptionalLong;
 
 /**
  * A strided view: element {@code (i0, i1, ...)} of {@code shape} lies {@code offset + sum(ik * strides[k])} elements
@@ -116,6 +117,37 @@ public final class Layout {
             }
         }
         return true;
+    }
+
+    /** Distance, in elements, between neighbours along the first {@code leading} axes taken as one; empty if they are not one run. */
+    public OptionalLong rowStride(int leading) {
+        long stride = 0;
+        long expected = 0;
+        boolean first = true;
+        for (int i = leading - 1; i >= 0; i--) {
+            if (shape.dim(i) == 1) {
+                continue;
+            }
+            if (first) {
+                stride = strides[i];
+                first = false;
+            } else if (strides[i] != expected) {
+                return OptionalLong.empty();
+            }
+            expected = strides[i] * shape.dim(i);
+        }
+        return OptionalLong.of(stride);
+    }
+
+    /** {@code rows} neighbours along the first {@code leading} axes, which must be one run; without the offset. */
+    public Layout rows(int leading, long rows) {
+        Shape block = shape;
+        long[] moved = strides.clone();
+        for (int i = 0; i < leading; i++) {
+            block = block.with(i, i == leading - 1 ? rows : 1);
+        }
+        moved[leading - 1] = rowStride(leading).getAsLong();
+        return new Layout(dtype, block, moved, 0);
     }
 
     /** The view under another order of the axes: output axis {@code i} is this one's {@code order[i]}. */

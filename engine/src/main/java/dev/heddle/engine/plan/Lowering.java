@@ -70,7 +70,7 @@ final class Lowering {
             lower(instructions.get(position), position);
         }
         steps.addAll(lastSteps);
-        return new Plan(planner.source(), steps, storages, backend);
+        return new Plan(planner.source(), steps, storages, backend, planner.fusion());
     }
 
     private int newStorage(Storage.Kind kind, int index, long bytes) {

@@ -6,10 +6,7 @@ import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Step.Operand;
-import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
 
 /**
  * What runs when a graph is evaluated. Print it to see the steps, what was fused, where values live and how much memory is
@@ -26,35 +23,34 @@ public final class Plan {
     private static Buffer arena;
 
     private final PlanCache.Source source;
-    private final Backend backend;
     private final List<Step> steps;
     private final List<Storage> storages;
-    private final Kernel[] kernels;
-    private final int[] groupEnd; // by step, the end of the group of equal updates it is in
-    private final long[][] addresses; // by step, the kernel's argument
-    private final int[][] argumentStorage; // by step
-    private final long[][] argumentOffset; // by step, bytes
+    private final List<Call> calls;
+    private final Kernel[] kernels; // by call, as all below
+    private final long[][] addresses; // the kernel's argument
+    private final int[][] argumentStorage;
+    private final long[][] argumentOffset; // bytes
     private final ArenaLayout layout;
     private final long[] table; // by storage, addresses in the current run
     private final Buffer scalars; // 8 bytes a scalar
     private long arenaAddress = -1;
-    private final long[] nanos; // by step, in the profiled runs; a group's are its first step's
+    private final long[] nanos; // in the profiled runs
     private long profiledRuns;
 
-    Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, Backend backend) {
+    /** @param group whether steps may be joined into calls */
+    Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, Backend backend, boolean group) {
         this.source = source;
-        this.backend = backend;
         this.steps = List.copyOf(steps);
         this.storages = List.copyOf(storages);
-        int n = steps.size();
+        calls = Calls.of(this.steps, this.storages, group);
+        int n = calls.size();
         kernels = new Kernel[n];
         long[] workspaces = new long[n];
         for (int i = 0; i < n; i++) {
-            kernels[i] = backend.kernel(steps.get(i));
+            kernels[i] = backend.kernel(calls.get(i));
             workspaces[i] = kernels[i].workspaceBytes();
         }
-        groupEnd = groups();
-        layout = new ArenaLayout(steps, storages, workspaces);
+        layout = new ArenaLayout(calls, storages, workspaces);
         table = new long[storages.size() + n];
         addresses = new long[n][];
         nanos = new long[n];
@@ -73,48 +69,18 @@ public final class Plan {
         }
     }
 
-    /** Joins runs of equal updates of variables, none of which reads what another writes. */
-    private int[] groups() {
-        int n = steps.size();
-        int[] end = new int[n];
-        for (int i = 0; i < n;) {
-            Set<Integer> read = new HashSet<>();
-            Set<Integer> written = new HashSet<>();
-            int next = i;
-            do {
-                Step step = steps.get(next++);
-                step.inputs().forEach(x -> read.add(x.storage()));
-                step.outputs().forEach(x -> written.add(x.storage()));
-            } while (next < n && isUpdate(steps.get(i)) && isUpdate(steps.get(next))
-                    && steps.get(i).op().equals(steps.get(next).op())
-                    && steps.get(next).inputs().stream().noneMatch(x -> written.contains(x.storage()))
-                    && steps.get(next).outputs().stream().noneMatch(x -> read.contains(x.storage())));
-            Arrays.fill(end, i, next, next);
-            i = next;
-        }
-        return end;
-    }
-
-    /** Whether a step only overwrites variables. */
-    private boolean isUpdate(Step step) {
-        return step.op() instanceof Elementwise
-                && step.outputs().stream().allMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE);
-    }
-
     private void bind(int i, boolean workspace) {
-        Step step = steps.get(i);
-        int inputs = step.inputs().size();
-        int operands = inputs + step.outputs().size();
-        addresses[i] = new long[operands + (workspace ? 1 : 0)];
+        List<Operand> operands = calls.get(i).operands();
+        int n = operands.size();
+        addresses[i] = new long[n + (workspace ? 1 : 0)];
         argumentStorage[i] = new int[addresses[i].length];
         argumentOffset[i] = new long[addresses[i].length];
-        for (int k = 0; k < operands; k++) {
-            Operand operand = k < inputs ? step.inputs().get(k) : step.outputs().get(k - inputs);
-            argumentStorage[i][k] = operand.storage();
-            argumentOffset[i][k] = operand.layout().byteOffset();
+        for (int k = 0; k < n; k++) {
+            argumentStorage[i][k] = operands.get(k).storage();
+            argumentOffset[i][k] = operands.get(k).layout().byteOffset();
         }
         if (workspace) {
-            argumentStorage[i][operands] = storages.size() + i;
+            argumentStorage[i][n] = storages.size() + i;
         }
     }
 
@@ -123,13 +89,9 @@ public final class Plan {
         return layout.bytes;
     }
 
-    /** Number of kernel calls; equal updates of several variables are one. */
+    /** Number of kernel calls; steps that run together are one. */
     public int size() {
-        int calls = 0;
-        for (int i = 0; i < groupEnd.length; i = groupEnd[i]) {
-            calls++;
-        }
-        return calls;
+        return calls.size();
     }
 
     /** The steps, in order. */
@@ -154,17 +116,12 @@ public final class Plan {
             }
         }
         profiledRuns += profile ? 1 : 0;
-        for (int i = 0, end; i < kernels.length; i = end) {
-            end = groupEnd[i];
+        for (int i = 0; i < kernels.length; i++) {
             long start = profile ? System.nanoTime() : 0;
-            if (end == i + 1) {
-                kernels[i].run(addresses[i]);
-            } else {
-                backend.runTogether(kernels, addresses, i, end);
-            }
+            kernels[i].run(addresses[i]);
             nanos[i] += profile ? System.nanoTime() - start : 0;
-            for (int k = i; check != null && k < end; k++) {
-                check(check, steps.get(k), addresses[k]);
+            if (check != null) {
+                check(check, calls.get(i).steps().getFirst(), addresses[i]);
             }
         }
     }
@@ -223,28 +180,35 @@ public final class Plan {
         StringBuilder text = new StringBuilder();
         text.append("plan: ").append(source.graph().nodes()).append(" recorded nodes, ").append(steps.size())
                 .append(" steps in ").append(size()).append(" calls, peak ").append(peakBytes()).append(" bytes of scratch\n");
-        for (int i = 0; i < steps.size(); i++) {
-            Step step = steps.get(i);
-            text.append(String.format("%4d  ", i));
-            if (profiledRuns > 0) {
-                text.append(String.format("%8.1f us  ", nanos[i] / 1e3 / profiledRuns));
+        for (int i = 0; i < calls.size(); i++) {
+            List<Step> together = calls.get(i).steps();
+            for (Step step : together) {
+                boolean first = step == together.getFirst();
+                text.append(first ? String.format("%4d  ", i) : "   +  ");
+                if (profiledRuns > 0) {
+                    text.append(first ? String.format("%8.1f us  ", nanos[i] / 1e3 / profiledRuns) : " ".repeat(13));
+                }
+                append(text, step, calls.get(i).rows());
             }
-            text.append(String.format("%-24s", name(step)));
-            for (Operand output : step.outputs()) {
-                text.append(' ').append(place(output));
-            }
-            text.append(" <-");
-            for (Operand input : step.inputs()) {
-                text.append(' ').append(place(input));
-            }
-            if (step.op() instanceof Elementwise e && e.outputs().getFirst().size() > 2) {
-                text.append("   ").append(e.outputs());
-            } else if (step.prologue() != null) {
-                text.append("   of ").append(step.prologue());
-            }
-            text.append(groupEnd[i] > i + 1 ? "   (with the next)\n" : "\n");
         }
         return text.toString();
+    }
+
+    private void append(StringBuilder text, Step step, Call.Rows rows) {
+        text.append(String.format("%-24s", name(step)));
+        for (Operand output : step.outputs()) {
+            text.append(' ').append(place(output, rows));
+        }
+        text.append(" <-");
+        for (Operand input : step.inputs()) {
+            text.append(' ').append(place(input, rows));
+        }
+        if (step.op() instanceof Elementwise e && e.outputs().getFirst().size() > 2) {
+            text.append("   ").append(e.outputs());
+        } else if (step.prologue() != null) {
+            text.append("   of ").append(step.prologue());
+        }
+        text.append(rows == null ? "\n" : "   (" + rows.count() + " rows)\n");
     }
 
     private static String name(Step step) {
@@ -255,10 +219,10 @@ public final class Plan {
         return name + (step.epilogue().bias() ? "+bias" : "") + (step.epilogue().relu() ? "+relu" : "");
     }
 
-    private String place(Operand operand) {
+    private String place(Operand operand, Call.Rows rows) {
         Storage storage = storages.get(operand.storage());
         String where = switch (storage.kind()) {
-            case ARENA -> "@" + (layout.offsets[operand.storage()] + operand.layout().byteOffset());
+            case ARENA -> rows != null && rows.internal().contains(operand.storage()) ? "row" + operand.storage() : "@" + (layout.offsets[operand.storage()] + operand.layout().byteOffset());
             case SCALAR -> "scalar";
             case SOURCE -> "data" + storage.index();
             case STATE -> "state" + storage.index();

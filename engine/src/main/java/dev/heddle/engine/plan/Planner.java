@@ -200,6 +200,10 @@ final class Planner {
         return graph.values() + extra.size();
     }
 
+    boolean fusion() {
+        return fusion;
+    }
+
     Graph graph() {
         return graph;
     }

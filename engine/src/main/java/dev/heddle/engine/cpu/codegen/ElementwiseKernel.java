@@ -47,7 +47,7 @@ public final class ElementwiseKernel implements Kernel {
     }
 
     /** A kernel whose work is split as for that many threads. */
-    static ElementwiseKernel of(List<Expr> outputs, Shape shape, List<Layout> inputs, List<Layout> outputLayouts, int threads) {
+    public static ElementwiseKernel of(List<Expr> outputs, Shape shape, List<Layout> inputs, List<Layout> outputLayouts, int threads) {
         return new ElementwiseKernel(outputs.stream().map(Program::simplify).toList(), shape, inputs, outputLayouts, threads);
     }
 

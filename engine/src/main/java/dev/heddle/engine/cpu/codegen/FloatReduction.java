@@ -19,7 +19,7 @@ final class FloatReduction implements Reduction {
     private static final VectorSpecies<Float> S = Lanes.S;
     private static final int W = S.length();
     private static final int LANES = 16;
-    private static final int VECTORS = SUM || PROD ? LANES / W : 4; // of a row at once; for an extreme the order is free
+    private static final int VECTORS = LANES / W; // of a row at once
     private static final int TOGETHER = 4;
     private static final int NARROW = 256; // columns whose lanes fit the first-level cache
     // Shuffles that bring lane l + h to lane l, for every half h of a vector.
@@ -57,60 +57,85 @@ final class FloatReduction implements Reduction {
     public void rows(long from, long rowStep, int rows, int n, long to) {
         for (int row = 0; row < rows; row++) {
             long at = from + row * rowStep;
-            FloatVector x = identity();
-            FloatVector y = identity();
-            FloatVector z = identity();
-            FloatVector w = identity();
-            for (int block = 0; block < n; block += BLOCK) {
-                FloatVector bx = identity();
-                FloatVector by = identity();
-                FloatVector bz = identity();
-                FloatVector bw = identity();
-                int end = Math.min(n, block + BLOCK);
-                int whole = end & -VECTORS * W;
-                int i = block;
-                for (; i < whole; i += VECTORS * W) {
-                    bx = combine(bx, Lanes.loadF32(at + 4L * i));
-                    if (VECTORS > 1) {
-                        by = combine(by, Lanes.loadF32(at + 4L * i + 4L * W));
-                    }
-                    if (VECTORS > 2) {
-                        bz = combine(bz, Lanes.loadF32(at + 4L * i + 8L * W));
-                        bw = combine(bw, Lanes.loadF32(at + 4L * i + 12L * W));
-                    }
-                }
-                if (i < end) {
-                    bx = combine(bx, rest(at, i, end));
-                    if (VECTORS > 1) {
-                        by = combine(by, rest(at, Math.min(end, i + W), end));
-                    }
-                    if (VECTORS > 2) {
-                        bz = combine(bz, rest(at, Math.min(end, i + 2 * W), end));
-                        bw = combine(bw, rest(at, Math.min(end, i + 3 * W), end));
-                    }
-                }
-                x = combine(x, bx);
+            Memory.putFloat(to + 4L * row, SUM || PROD ? row(at, n) : extreme(at, n));
+        }
+    }
+
+    /** Of an extreme the order does not matter; a loop as small as this is compiled without making objects of vectors. */
+    private static float extreme(long at, int n) {
+        FloatVector x = identity();
+        FloatVector y = identity();
+        int i = 0;
+        for (int whole = n & -2 * W; i < whole; i += 2 * W) {
+            x = combine(x, Lanes.loadF32(at + 4L * i));
+            y = combine(y, Lanes.loadF32(at + 4L * i + 4L * W));
+        }
+        if (i < n) {
+            x = combine(x, rest(at, i, n));
+            y = combine(y, rest(at, Math.min(n, i + W), n));
+        }
+        return acrossLanes(combine(x, y));
+    }
+
+    private static float acrossLanes(FloatVector lanes) {
+        FloatVector x = lanes;
+        x = W > 8 ? combine(x, x.rearrange(BY_8)) : x;
+        x = W > 4 ? combine(x, x.rearrange(BY_4)) : x;
+        x = combine(x, x.rearrange(BY_2));
+        x = combine(x, x.rearrange(BY_1));
+        return x.lane(0);
+    }
+
+    private static float row(long at, int n) {
+        FloatVector x = identity();
+        FloatVector y = identity();
+        FloatVector z = identity();
+        FloatVector w = identity();
+        for (int block = 0; block < n; block += BLOCK) {
+            FloatVector bx = identity();
+            FloatVector by = identity();
+            FloatVector bz = identity();
+            FloatVector bw = identity();
+            int end = Math.min(n, block + BLOCK);
+            int whole = end & -VECTORS * W;
+            int i = block;
+            for (; i < whole; i += VECTORS * W) {
+                bx = combine(bx, Lanes.loadF32(at + 4L * i));
                 if (VECTORS > 1) {
-                    y = combine(y, by);
+                    by = combine(by, Lanes.loadF32(at + 4L * i + 4L * W));
                 }
                 if (VECTORS > 2) {
-                    z = combine(z, bz);
-                    w = combine(w, bw);
+                    bz = combine(bz, Lanes.loadF32(at + 4L * i + 8L * W));
+                    bw = combine(bw, Lanes.loadF32(at + 4L * i + 12L * W));
                 }
             }
-            if (VECTORS > 2) {
-                x = combine(x, z);
-                y = combine(y, w);
+            if (i < end) {
+                bx = combine(bx, rest(at, i, end));
+                if (VECTORS > 1) {
+                    by = combine(by, rest(at, Math.min(end, i + W), end));
+                }
+                if (VECTORS > 2) {
+                    bz = combine(bz, rest(at, Math.min(end, i + 2 * W), end));
+                    bw = combine(bw, rest(at, Math.min(end, i + 3 * W), end));
+                }
             }
+            x = combine(x, bx);
             if (VECTORS > 1) {
-                x = combine(x, y);
+                y = combine(y, by);
             }
-            x = W > 8 ? combine(x, x.rearrange(BY_8)) : x;
-            x = W > 4 ? combine(x, x.rearrange(BY_4)) : x;
-            x = combine(x, x.rearrange(BY_2));
-            x = combine(x, x.rearrange(BY_1));
-            Memory.putFloat(to + 4L * row, x.lane(0));
+            if (VECTORS > 2) {
+                z = combine(z, bz);
+                w = combine(w, bw);
+            }
         }
+        if (VECTORS > 2) {
+            x = combine(x, z);
+            y = combine(y, w);
+        }
+        if (VECTORS > 1) {
+            x = combine(x, y);
+        }
+        return acrossLanes(x);
     }
 
     @Override

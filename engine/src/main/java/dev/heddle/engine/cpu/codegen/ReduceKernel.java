@@ -54,7 +54,7 @@ public final class ReduceKernel implements Kernel {
     }
 
     /** A kernel whose work is split as for that many threads. */
-    static ReduceKernel of(Reduce.Kind kind, List<Expr> prologue, Shape shape, List<Layout> inputs, List<Integer> axes,
+    public static ReduceKernel of(Reduce.Kind kind, List<Expr> prologue, Shape shape, List<Layout> inputs, List<Integer> axes,
             Layout output, int threads) {
         ReduceKernel kernel = new ReduceKernel(inputs.size(), threads);
         kernel.plan(kind, Program.simplify(prologue.getFirst()), shape, inputs, axes, output);

@@ -1,0 +1,33 @@
+// What a backend makes one kernel of: a step, or several that run better together.
+package dev.heddle.engine.plan;
+
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * Steps that run as one kernel.
+ *
+ * @param steps one; or the same update of several variables; or, if {@code rows} is given, steps that go row by row
+ * @param rows how the steps divide into rows, else null
+ */
+public record Call(List<Step> steps, Rows rows) {
+    /**
+     * The steps compute every row of their outputs from the same row of their inputs, or from inputs that all rows share:
+     * softmax and the norms are such. So a block of rows can go through all steps while it is in the cache.
+     *
+     * @param count number of rows
+     * @param leading by step, how many leading axes the rows are
+     * @param internal storages that only these steps use; they have no memory outside the call
+     */
+    public record Rows(long count, List<Integer> leading, Set<Integer> internal) {}
+
+    /** The inputs, then the outputs, of each step in turn: what the kernel gets the addresses of. */
+    public List<Step.Operand> operands() {
+        return steps.stream().flatMap(step -> Stream.concat(step.inputs().stream(), step.outputs().stream())).toList();
+    }
+
+    static Call of(Step step) {
+        return new Call(List.of(step), null);
+    }
+}

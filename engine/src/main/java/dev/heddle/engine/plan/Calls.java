@@ -1,0 +1,175 @@
+// Groups the steps of a plan into calls: fewer trips to the device, and values that stay in the cache between steps.
+package dev.heddle.engine.plan;
+
+import dev.heddle.engine.Shape;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Reduce;
+import dev.heddle.engine.plan.Step.Operand;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.Set;
+
+/** Looks at neighbouring steps only; their order stays. */
+final class Calls {
+    /** A row has to fit into a core's cache a few times over, and there must be enough rows to go round. */
+    private static final long LONGEST_ROW = 16 << 10;
+    private static final long FEWEST_ROWS = 16;
+
+    private final List<Step> steps;
+    private final List<Storage> storages;
+
+    private Calls(List<Step> steps, List<Storage> storages) {
+        this.steps = steps;
+        this.storages = storages;
+    }
+
+    /** The calls of a plan; one a step if {@code group} is false. */
+    static List<Call> of(List<Step> steps, List<Storage> storages, boolean group) {
+        return group ? new Calls(steps, storages).group() : steps.stream().map(Call::of).toList();
+    }
+
+    private List<Call> group() {
+        List<Call> calls = new ArrayList<>();
+        for (int i = 0; i < steps.size(); i += calls.getLast().steps().size()) {
+            int updates = endOfUpdates(i);
+            Call rows = updates == i + 1 ? rowsFrom(i) : null;
+            calls.add(rows != null ? rows : new Call(steps.subList(i, updates), null));
+        }
+        return calls;
+    }
+
+    // ---- equal updates of variables, such as an optimizer's
+
+    /** The end of a run of equal updates, none of which reads what another writes. */
+    private int endOfUpdates(int from) {
+        Set<Integer> read = new HashSet<>();
+        Set<Integer> written = new HashSet<>();
+        int next = from;
+        do {
+            Step step = steps.get(next++);
+            step.inputs().forEach(x -> read.add(x.storage()));
+            step.outputs().forEach(x -> written.add(x.storage()));
+        } while (next < steps.size() && isUpdate(steps.get(from)) && isUpdate(steps.get(next))
+                && steps.get(from).op().equals(steps.get(next).op())
+                && steps.get(next).inputs().stream().noneMatch(x -> written.contains(x.storage()))
+                && steps.get(next).outputs().stream().noneMatch(x -> read.contains(x.storage())));
+        return next;
+    }
+
+    private boolean isUpdate(Step step) {
+        return step.op() instanceof Elementwise
+                && step.outputs().stream().allMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE);
+    }
+
+    // ---- steps that go row by row
+
+    /** The longest group from a step on that divides into rows, of the finest division; null if it is the step alone. */
+    private Call rowsFrom(int from) {
+        List<Long> counts = counts(steps.get(from)); // descending
+        int to = from;
+        Map<Long, Map<Integer, Long>> written = new HashMap<>(); // by count: storage -> distance of the rows written
+        List<Long> left = new ArrayList<>();
+        for (long count : counts) {
+            if (join(steps.get(from), count, written.computeIfAbsent(count, none -> new HashMap<>()))) {
+                left.add(count);
+            }
+        }
+        while (!left.isEmpty() && to < steps.size()) {
+            counts = left;
+            if (++to == steps.size()) {
+                break;
+            }
+            Step next = steps.get(to);
+            left = counts.stream().filter(count -> counts(next).contains(count) && join(next, count, written.get(count))).toList();
+        }
+        return to <= from + 1 ? null : rows(from, to, counts.getFirst());
+    }
+
+    private Call rows(int from, int to, long count) {
+        Set<Integer> internal = new HashSet<>();
+        for (Step step : steps.subList(from, to)) {
+            step.outputs().stream().map(Operand::storage).filter(s -> storages.get(s).kind() == Storage.Kind.ARENA)
+                    .forEach(internal::add);
+        }
+        for (int i = 0; i < steps.size(); i++) {
+            if (i < from || i >= to) {
+                steps.get(i).inputs().forEach(x -> internal.remove(x.storage()));
+            }
+        }
+        List<Integer> leading = steps.subList(from, to).stream().map(step -> leading(step, count)).toList();
+        return new Call(steps.subList(from, to), new Call.Rows(count, leading, internal));
+    }
+
+    /** The shape a step runs over. */
+    private static Shape domain(Step step) {
+        return step.op() instanceof Reduce ? step.inputs().getFirst().layout().shape() : step.outputs().getFirst().layout().shape();
+    }
+
+    /** Into how many rows a step may divide, most first. */
+    private List<Long> counts(Step step) {
+        boolean goes = step.op() instanceof Elementwise || step.op() instanceof Reduce;
+        if (!goes || domain(step).elements() == 0
+                || step.outputs().stream().anyMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE)) {
+            return List.of();
+        }
+        Shape domain = domain(step);
+        int most = step.op() instanceof Reduce reduce ? reduce.axes().getFirst() : domain.rank();
+        List<Long> counts = new ArrayList<>();
+        long count = 1;
+        for (int i = 0; i < most; i++) {
+            count *= domain.dim(i);
+            if (domain.dim(i) > 1 && count >= FEWEST_ROWS && domain.elements() / count <= LONGEST_ROW) {
+                counts.addFirst(count);
+            }
+        }
+        return counts;
+    }
+
+    private static int leading(Step step, long count) {
+        long product = 1;
+        int i = 0;
+        while (product < count) {
+            product *= domain(step).dim(i++);
+        }
+        return i;
+    }
+
+    /** Whether a step fits behind the others of a group: every row read is one that was written for the same row, or shared. */
+    private static boolean join(Step step, long count, Map<Integer, Long> written) {
+        int leading = leading(step, count);
+        for (Operand input : step.inputs()) {
+            OptionalLong stride = input.layout().rowStride(leading);
+            Long writers = written.get(input.storage());
+            if (stride.isEmpty() || writers != null
+                    && (stride.getAsLong() != writers || !staysInRow(input.layout(), leading, writers))) {
+                return false;
+            }
+        }
+        for (Operand output : step.outputs()) {
+            OptionalLong stride = output.layout().rowStride(leading);
+            if (stride.isEmpty() || !staysInRow(output.layout(), leading, stride.getAsLong())) {
+                return false;
+            }
+        }
+        for (Operand output : step.outputs()) {
+            written.put(output.storage(), output.layout().rowStride(leading).getAsLong());
+        }
+        return true;
+    }
+
+    /** Whether all elements of a row lie in front of where the next row starts. */
+    private static boolean staysInRow(Layout layout, int leading, long stride) {
+        long span = layout.offset();
+        for (int i = leading; i < layout.shape().rank(); i++) {
+            if (layout.stride(i) < 0) {
+                return false;
+            }
+            span += layout.stride(i) * (layout.shape().dim(i) - 1);
+        }
+        return span < stride;
+    }
+}

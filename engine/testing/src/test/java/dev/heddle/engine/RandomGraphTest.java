@@ -1,0 +1,117 @@
+// Random graphs, to find what no hand-written row of the op table thinks of: fusion, grouping and memory reuse across ops.
+package dev.heddle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+
+import dev.heddle.testing.TensorAssertions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+class RandomGraphTest {
+    private static final int GRAPHS = 120;
+    private static final int OPS = 14;
+
+    static IntStream seeds() {
+        return IntStream.range(0, GRAPHS);
+    }
+
+    @AfterEach
+    void switchesBack() {
+        Debug.fusion(true);
+    }
+
+    @ParameterizedTest
+    @MethodSource("seeds")
+    void fusedUnfusedAndReferenceAgree(int seed) {
+        List<Tensor> outputs = record(seed);
+        List<Object> expected = ReferenceEvaluation.evaluate(outputs.toArray(new Tensor[0]));
+        Debug.fusion(false);
+        Tensor.eval(outputs.toArray(new Tensor[0]));
+        List<double[]> unfused = outputs.stream().map(Tensor::toDoubleArray).toList();
+        Debug.fusion(true);
+        List<Tensor> again = record(seed);
+        Tensor.eval(again.toArray(new Tensor[0]));
+        for (int i = 0; i < again.size(); i++) {
+            String what = "graph " + seed + ", output " + i;
+            double[] fused = again.get(i).toDoubleArray();
+            double[] exact = (double[]) expected.get(i);
+            double scale = java.util.Arrays.stream(exact).map(Math::abs).max().orElse(0);
+            TensorAssertions.assertClose(exact, fused, 1e-3, 1e-3 * Math.max(1, scale), what + ", fused");
+            if (seed % 2 == 0) {
+                assertArrayEquals(unfused.get(i), fused, what + ": fused and unfused differ in bits");
+            } else {
+                TensorAssertions.assertClose(exact, unfused.get(i), 1e-3, 1e-3 * Math.max(1, scale), what + ", unfused");
+            }
+        }
+    }
+
+    /** A few outputs of a random graph, and gradients of one; even seeds have no products, whose bits depend on the layout. */
+    private static List<Tensor> record(int seed) {
+        Random random = new Random(seed);
+        List<Tensor> values = new ArrayList<>();
+        long rows = new long[] {3, 16, 33, 207, 207}[random.nextInt(5)];
+        long columns = new long[] {1, 5, 40, 129, rows, rows}[random.nextInt(6)];
+        for (int i = 0; i < 3; i++) {
+            long[] dims = random.nextBoolean() ? new long[] {rows, columns}
+                    : random.nextBoolean() ? new long[] {1, columns} : new long[] {rows, 1};
+            values.add(new Generator(100L * seed + i).randn(dims));
+        }
+        Tensor.eval(values.toArray(new Tensor[0]));
+        List<Tensor> leaves = List.copyOf(values);
+        for (int i = 0; i < OPS; i++) {
+            values.add(next(random, values, seed % 2 == 1));
+        }
+        List<Tensor> outputs = new ArrayList<>(List.of(values.getLast()));
+        for (int i = 0; i < 3; i++) {
+            outputs.add(values.get(3 + random.nextInt(OPS)));
+        }
+        outputs.addAll(Gradients.of(values.getLast().tanh().sum(), leaves.toArray(new Tensor[0])));
+        return outputs;
+    }
+
+    private static Tensor pick(Random random, List<Tensor> values) {
+        int n = values.size();
+        return values.get(random.nextInt(3) > 0 ? n - 1 - random.nextInt(Math.min(4, n)) : random.nextInt(n));
+    }
+
+    private static Tensor next(Random random, List<Tensor> values, boolean products) {
+        Tensor x = pick(random, values);
+        return switch (random.nextInt(products ? 15 : 14)) {
+            case 0 -> x.tanh();
+            case 1 -> x.mul(0.5).exp().add(1).log();
+            case 2 -> x.abs().add(0.1).sqrt();
+            case 3 -> x.sub(x.mean(true, -1));
+            case 4 -> x.sub(x.max(true, -1));
+            case 5 -> Functional.softmax(x, -1);
+            case 6 -> Functional.layerNorm(x, ones(x), ones(x), 1e-3);
+            case 7 -> x.transpose(0, 1);
+            case 8 -> x.sum(true, random.nextInt(2)).mul(0.1);
+            case 9 -> x.reshape(x.elements() % 3 == 0 ? new long[] {x.elements() / 3, 3} : new long[] {x.elements(), 1})
+                    .slice(0, 0, Math.max(1, x.elements() / 6));
+            case 10, 11, 12 -> {
+                Tensor y = pick(random, values);
+                yield compatible(x, y) ? x.mul(y).tanh() : compatible(x, y.transpose(0, 1)) ? x.add(y.transpose(0, 1)).mul(0.5) : x.neg();
+            }
+            case 13 -> x.relu().add(x.mul(0.1));
+            default -> x.matmul(x.transpose(0, 1)).mul(1.0 / x.dim(1)).tanh().matmul(x);
+        };
+    }
+
+    private static Tensor ones(Tensor x) {
+        return Tensor.ones(x.dim(1));
+    }
+
+    private static boolean compatible(Tensor x, Tensor y) {
+        for (int i = 0; i < 2; i++) {
+            if (x.dim(i) != y.dim(i) && x.dim(i) != 1 && y.dim(i) != 1) {
+                return false;
+            }
+        }
+        return x.dim(0) * x.dim(1) * y.dim(0) * y.dim(1) < 1 << 26 && Math.max(x.dim(0), y.dim(0)) * Math.max(x.dim(1), y.dim(1)) < 1 << 16;
+    }
+}
