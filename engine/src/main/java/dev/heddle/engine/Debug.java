@@ -4,7 +4,7 @@ package dev.heddle.engine;
 import dev.heddle.engine.plan.Plan;
 
 /**
- * Debugging switches, with the system properties that set them at start. Results with and without them are the same.
+ * Debugging switches, with the system properties that set them at start. Results with and without them are the same, on CUDA but for the order in which sums of floats add up.
  */
 public final class Debug {
     private static volatile boolean eager = Boolean.getBoolean("heddle.eager");

@@ -19,12 +19,13 @@ final class Decomposition {
     private Decomposition() {}
 
     /** The graph with unsupported fused ops decomposed, and where its sources come from. */
-    static PlanCache.Source expand(GraphBuilder built, BiPredicate<Fused, List<Spec>> supported) {
+    static PlanCache.Source expand(GraphBuilder built, Device device, BiPredicate<Fused, List<Spec>> supported) {
         Graph graph = built.graph();
         Map<Node, Integer> originalValue = new IdentityHashMap<>();
         List<Tensor> replaced = new ArrayList<>(); // by value of the original graph
         Recorder recorder = Recorder.current();
         recorder.compiling(true);
+        Device outer = Device.enter(device); // constants are made there
         try {
             for (int i = 0; i < graph.nodes(); i++) {
                 Node node = built.nodes().get(i);
@@ -45,6 +46,7 @@ final class Decomposition {
                 replaced.addAll(replacement(node, inputs, same, supported));
             }
         } finally {
+            Device.leave(outer);
             recorder.compiling(false);
         }
         List<Tensor> roots = new ArrayList<>();

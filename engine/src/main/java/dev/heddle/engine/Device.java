@@ -1,6 +1,7 @@
 // Where tensors live and ops run.
 package dev.heddle.engine;
 
+import dev.heddle.engine.cuda.CudaBackend;
 import java.util.Locale;
 
 /** A compute device: the CPU, or the {@code index}-th CUDA GPU. */
@@ -9,15 +10,55 @@ public record Device(Type type, int index) {
     public enum Type { CPU, CUDA }
 
     private static final Device CPU = new Device(Type.CPU, 0);
+    private static final ThreadLocal<Device> ENTERED = new ThreadLocal<>();
+    private static volatile Device current; // null until somebody asks
 
     /** The CPU. */
     public static Device cpu() {
         return CPU;
     }
 
-    /** The fastest device that can be used: the first CUDA GPU if there is a backend for it, otherwise the CPU. */
+    /** The fastest device that can be used: the first CUDA GPU if there is one that works, otherwise the CPU. */
     public static Device best() {
-        return CPU;
+        return CudaBackend.unavailable(0) == null ? new Device(Type.CUDA, 0) : CPU;
+    }
+
+    /**
+     * Where new tensors and variables are made: what {@link #use} said last, at first what {@code -Dheddle.device} names, by
+     * default the CPU.
+     *
+     * @throws DeviceUnavailableException if the device that the property names cannot be used
+     */
+    public static Device current() {
+        Device entered = ENTERED.get();
+        if (entered != null) {
+            return entered;
+        }
+        if (current == null) {
+            current = parse(System.getProperty("heddle.device", "cpu"));
+        }
+        return current;
+    }
+
+    /**
+     * Makes this the device of all tensors and variables that are made from now on, by any thread.
+     *
+     * @throws DeviceUnavailableException if it cannot be used
+     */
+    public static void use(Device device) {
+        Runtime.of(device);
+        current = device;
+    }
+
+    /** Makes tensors on a device, on this thread, until {@link #leave}. */
+    static Device enter(Device device) {
+        Device outer = ENTERED.get();
+        ENTERED.set(device);
+        return outer;
+    }
+
+    static void leave(Device outer) {
+        ENTERED.set(outer);
     }
 
     /**
@@ -35,9 +76,12 @@ public record Device(Type type, int index) {
             return CPU;
         }
         if (name.matches("cuda(:\\d{1,3})?")) {
-            int index = name.length() > 4 ? Integer.parseInt(name.substring(5)) : 0;
-            throw new DeviceUnavailableException(new Device(Type.CUDA, index),
-                    "this version of Heddle has no CUDA backend yet; use --device cpu");
+            Device device = new Device(Type.CUDA, name.length() > 4 ? Integer.parseInt(name.substring(5)) : 0);
+            String reason = CudaBackend.unavailable(device.index);
+            if (reason != null) {
+                throw new DeviceUnavailableException(device, reason);
+            }
+            return device;
         }
         throw new IllegalArgumentException("device: expected auto, cpu, cuda or cuda:N, got '" + text + "'");
     }

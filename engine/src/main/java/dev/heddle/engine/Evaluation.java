@@ -1,15 +1,12 @@
 // From "somebody needs this value" to a plan that has run: what is evaluated together, and what is settled afterwards.
 package dev.heddle.engine;
 
-import dev.heddle.engine.cpu.CpuBackend;
 import dev.heddle.engine.memory.Buffer;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
-import dev.heddle.engine.plan.Backend;
 import dev.heddle.engine.plan.Plan;
-import dev.heddle.engine.plan.PlanCache;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -25,8 +22,6 @@ import java.util.concurrent.locks.ReentrantLock;
 final class Evaluation {
     /** Guards every field of nodes and variables that evaluation changes. */
     private static final ReentrantLock LOCK = new ReentrantLock();
-    private static final Backend BACKEND = new CpuBackend();
-    private static final PlanCache PLANS = new PlanCache(Integer.getInteger("heddle.planCache", 256));
     private static volatile Plan lastPlan;
 
     private Evaluation() {}
@@ -36,7 +31,7 @@ final class Evaluation {
     }
 
     static long plansCompiled() {
-        return PLANS.compiled();
+        return Runtime.plansCompiled();
     }
 
     /** Evaluates tensors that are not evaluated yet. */
@@ -84,14 +79,14 @@ final class Evaluation {
         return buffer;
     }
 
-    /** A copy of a tensor's value in a buffer of its own. */
-    static Buffer copyToBuffer(Tensor x, String owner) {
+    /** A copy of a tensor's value in memory of its own. */
+    static Tensor copy(Tensor x) {
         Recorder recorder = Recorder.current();
         recorder.pause();
         try {
             Tensor copy = Tensor.record(Elementwise.of(new Expr.Input(0, x.dtype())), List.of(x));
             evaluate(List.of(copy));
-            return copy.node.values[0];
+            return copy;
         } finally {
             recorder.resume();
         }
@@ -124,7 +119,19 @@ final class Evaluation {
         }
     }
 
+    /** Evaluates what is asked for, device by device. */
     private static void run(Collection<Tensor> tensors, Collection<Variable> settle) {
+        Set<Device> devices = new LinkedHashSet<>();
+        tensors.forEach(x -> devices.add(x.device()));
+        settle.forEach(v -> devices.add(v.device()));
+        for (Device device : devices) {
+            run(device, devices.size() == 1 ? tensors : tensors.stream().filter(x -> x.device().equals(device)).toList(),
+                    devices.size() == 1 ? settle : settle.stream().filter(v -> v.device().equals(device)).toList());
+        }
+    }
+
+    private static void run(Device device, Collection<Tensor> tensors, Collection<Variable> settle) {
+        Runtime runtime = Runtime.of(device);
         Set<Tensor> roots = new LinkedHashSet<>();
         for (Tensor x : tensors) {
             if (!x.node.evaluated(x.output)) {
@@ -139,30 +146,31 @@ final class Evaluation {
         Traversal traversal = new Traversal();
         roots.forEach(x -> traversal.visit(x.node));
         sets.forEach(v -> traversal.visit(v.value().node));
-        addSetsThatShareWork(recorder, traversal, sets);
+        addSetsThatShareWork(recorder, device, traversal, sets);
         if (!sets.isEmpty()) {
             Traversal dependence = new Traversal();
             for (Tensor end : recorder.looseEnds()) {
-                if (dependence.needs(end.node, node -> reads(node, sets))) {
+                if (end.device().equals(device) && dependence.needs(end.node, node -> reads(node, sets))) {
                     roots.add(end);
                     traversal.visit(end.node);
                 }
             }
-            addSetsThatShareWork(recorder, traversal, sets);
+            addSetsThatShareWork(recorder, device, traversal, sets);
         }
         List<Tensor> wanted = new ArrayList<>(roots);
         GraphBuilder built = new GraphBuilder(wanted, List.copyOf(sets));
-        Plan plan = PLANS.get(built.graph(), Debug.fusion() && !Debug.checkNaN(), () -> Decomposition.expand(built, BACKEND::supports), BACKEND);
+        Plan plan = runtime.plans().get(built.graph(), Debug.fusion() && !Debug.checkNaN(),
+                () -> Decomposition.expand(built, device, runtime.backend()::supports));
         lastPlan = plan;
 
         List<Buffer> results = new ArrayList<>(wanted.size());
         long[] rootAddresses = new long[wanted.size()];
         for (int i = 0; i < rootAddresses.length; i++) {
             Spec spec = wanted.get(i).spec();
-            results.add(Buffer.allocate(spec.bytes(), wanted.get(i).node.describe(wanted.get(i).output)));
+            results.add(Buffer.allocate(runtime.memory(), spec.bytes(), wanted.get(i).node.op));
             rootAddresses[i] = results.get(i).address();
         }
-        plan.run(built.bindings(rootAddresses), Debug.checkNaN() ? built.nanCheck() : null, Debug.profile());
+        plan.run(built.bindings(rootAddresses), Debug.checkNaN() ? built.nanCheck(runtime.memory()) : null, Debug.profile());
         Reference.reachabilityFence(built); // its leaves own the memory the plan has read
 
         Traversal dependence = new Traversal();
@@ -170,6 +178,7 @@ final class Evaluation {
             Node node = wanted.get(i).node;
             boolean differentiable = node.requiresGrad && (sets.isEmpty() || !dependence.needs(node, n -> reads(n, sets)));
             node.evaluated(wanted.get(i).output, results.get(i));
+            node.device = device;
             if (!differentiable && !Debug.eager() && allEvaluated(node)) {
                 node.inputs = null;
             }
@@ -198,12 +207,12 @@ final class Evaluation {
     }
 
     /** A pending set whose recipe contains an operation that runs anyway is settled along with it. */
-    private static void addSetsThatShareWork(Recorder recorder, Traversal traversal, Set<Variable> sets) {
+    private static void addSetsThatShareWork(Recorder recorder, Device device, Traversal traversal, Set<Variable> sets) {
         boolean grown = true;
         while (grown) {
             grown = false;
             for (Variable variable : recorder.pending()) {
-                if (!sets.contains(variable)) {
+                if (!sets.contains(variable) && variable.device().equals(device)) {
                     Traversal sharing = new Traversal();
                     if (sharing.needs(variable.value().node, node -> traversal.visited(node) && !node.isSource())) {
                         sets.add(variable);

@@ -1,6 +1,7 @@
 // Turns recorded nodes into a Graph, the planner's input, and remembers which node each source of it came from.
 package dev.heddle.engine;
 
+import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.memory.Float16;
 import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Op;
@@ -134,19 +135,32 @@ final class GraphBuilder {
     }
 
     /** Looks for NaN and infinity behind every step of an unfused plan. */
-    Plan.Check nanCheck() {
+    Plan.Check nanCheck(DeviceMemory memory) {
         return (node, spec, address) -> {
-            for (long i = 0; spec.dtype().isFloat() && i < spec.shape().elements(); i++) {
-                double x = switch (spec.dtype()) {
-                    case F64 -> Memory.getDouble(address + 8 * i);
-                    case F32 -> Memory.getFloat(address + 4 * i);
-                    case BF16 -> Float16.bfloat16(Memory.getShort(address + 2 * i));
-                    default -> Float.float16ToFloat(Memory.getShort(address + 2 * i));
-                };
-                if (!Double.isFinite(x)) {
-                    throw new NonFiniteException(nodes.get(node).describe(0) + " made " + x + " at element " + i);
-                }
+            long element = spec.dtype().isFloat() ? HostData.onHost(memory, address, spec.bytes(), host -> firstNonFinite(spec, host)) : -1L;
+            if (element >= 0) {
+                throw new NonFiniteException(nodes.get(node).describe(0) + " made "
+                        + HostData.onHost(memory, address, spec.bytes(), host -> element(spec.dtype(), host, element))
+                        + " at element " + element);
             }
+        };
+    }
+
+    private static long firstNonFinite(Spec spec, long address) {
+        for (long i = 0; i < spec.shape().elements(); i++) {
+            if (!Double.isFinite(element(spec.dtype(), address, i))) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    private static double element(DType dtype, long address, long i) {
+        return switch (dtype) {
+            case F64 -> Memory.getDouble(address + 8 * i);
+            case F32 -> Memory.getFloat(address + 4 * i);
+            case BF16 -> Float16.bfloat16(Memory.getShort(address + 2 * i));
+            default -> Float.float16ToFloat(Memory.getShort(address + 2 * i));
         };
     }
 }

@@ -2,14 +2,18 @@
 package dev.heddle.engine;
 
 import dev.heddle.engine.memory.Buffer;
+import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.memory.Float16;
 import dev.heddle.engine.memory.Memory;
+import dev.heddle.engine.memory.NativeMemory;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.LongFunction;
 
 /** Copies values in and out. */
 final class HostData {
@@ -20,16 +24,14 @@ final class HostData {
         if (shape.elements() != length) {
             throw new ShapeException("of: " + length + " values for shape " + shape + " of " + shape.elements() + " elements");
         }
-        Spec spec = new Spec(dtype, shape);
-        Buffer buffer = Buffer.allocate(spec.bytes(), "tensor " + spec);
         if (array instanceof boolean[] values) {
+            byte[] bytes = new byte[length];
             for (int i = 0; i < length; i++) {
-                Memory.putByte(buffer.address() + i, (byte) (values[i] ? 1 : 0));
+                bytes[i] = (byte) (values[i] ? 1 : 0);
             }
-        } else {
-            MemorySegment.copy(segment(array), 0, Memory.ALL, buffer.address(), spec.bytes());
+            return upload(MemorySegment.ofArray(bytes), dtype, shape);
         }
-        return leaf(spec, buffer);
+        return upload(segment(array), dtype, shape);
     }
 
     /** A DATA leaf with a copy of raw values. */
@@ -38,13 +40,51 @@ final class HostData {
         if (values.byteSize() != spec.bytes()) {
             throw new ShapeException("of: " + values.byteSize() + " bytes for " + spec + ", which has " + spec.bytes());
         }
-        Buffer buffer = Buffer.allocate(spec.bytes(), "tensor " + spec);
-        MemorySegment.copy(values, 0, Memory.ALL, buffer.address(), spec.bytes());
-        return leaf(spec, buffer);
+        return leaf(values, spec, Device.current());
+    }
+
+    private static Tensor leaf(MemorySegment values, Spec spec, Device device) {
+        DeviceMemory memory = Runtime.of(device).memory();
+        Buffer buffer = Buffer.allocate(memory, spec.bytes(), "tensor " + spec);
+        memory.upload(values, buffer.address());
+        Node node = new Node(Source.DATA, Node.NO_INPUTS, List.of(spec), false);
+        node.device = device;
+        node.evaluated(0, buffer);
+        return new Tensor(node, 0);
+    }
+
+    /** A leaf with the same values on another device. */
+    static Tensor move(Tensor x, Device device) {
+        return onHost(x, address -> leaf(Memory.ALL.asSlice(address, x.spec().bytes()), x.spec(), device));
     }
 
     static void copyTo(Tensor x, MemorySegment target) {
-        MemorySegment.copy(Memory.ALL, address(x), target, 0, x.spec().bytes());
+        Buffer buffer = Evaluation.read(x);
+        buffer.memory().download(buffer.address(), target.asSlice(0, x.spec().bytes()));
+    }
+
+    /** Gives a function the address, in host memory, of the evaluated, still valid value. */
+    static <T> T onHost(Tensor x, LongFunction<T> use) {
+        Buffer buffer = Evaluation.read(x);
+        try {
+            return onHost(buffer.memory(), buffer.address(), x.spec().bytes(), use);
+        } finally {
+            Reference.reachabilityFence(buffer);
+        }
+    }
+
+    /** Gives a function the address of a copy, in host memory, of device memory; of that itself if it is the host's. */
+    static <T> T onHost(DeviceMemory memory, long address, long bytes, LongFunction<T> use) {
+        if (memory == DeviceMemory.CPU) {
+            return use.apply(address);
+        }
+        long copy = NativeMemory.allocate(bytes);
+        try {
+            memory.download(address, Memory.ALL.asSlice(copy, bytes));
+            return use.apply(copy);
+        } finally {
+            NativeMemory.free(copy, bytes);
+        }
     }
 
     private static MemorySegment segment(Object array) {
@@ -56,12 +96,6 @@ final class HostData {
             case byte[] values -> MemorySegment.ofArray(values);
             default -> throw new IllegalArgumentException("of: " + array.getClass());
         };
-    }
-
-    static Tensor leaf(Spec spec, Buffer buffer) {
-        Node node = new Node(Source.DATA, Node.NO_INPUTS, List.of(spec), false);
-        node.evaluated(0, buffer);
-        return new Tensor(node, 0);
     }
 
     static double item(Tensor x) {
@@ -86,7 +120,7 @@ final class HostData {
         int n = Math.toIntExact(x.elements());
         float[] values = new float[n];
         if (x.dtype() == DType.F32) {
-            MemorySegment.copy(Memory.ALL, ValueLayout.JAVA_FLOAT, address(x), values, 0, n);
+            copyTo(x, MemorySegment.ofArray(values));
             return values;
         }
         double[] wide = toDoubleArray(x);
@@ -97,7 +131,7 @@ final class HostData {
     }
 
     static double[] toDoubleArray(Tensor x) {
-        return decodeDoubles(x.spec(), address(x));
+        return onHost(x, address -> decodeDoubles(x.spec(), address));
     }
 
     /** Contiguous memory as {@code long[]} for {@code I64}, {@code double[]} for the other dtypes. */
@@ -141,11 +175,6 @@ final class HostData {
         if (x.dtype() != DType.I64) {
             return Arrays.stream(toDoubleArray(x)).mapToLong(v -> (long) v).toArray();
         }
-        return decodeLongs(x.spec(), address(x));
-    }
-
-    /** Address of the evaluated, still valid value. */
-    private static long address(Tensor x) {
-        return Evaluation.read(x).address();
+        return onHost(x, address -> decodeLongs(x.spec(), address));
     }
 }

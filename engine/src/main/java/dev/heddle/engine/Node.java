@@ -14,6 +14,7 @@ final class Node {
     final Op op;
     final List<Spec> specs; // one an output
     final boolean requiresGrad;
+    Device device; // null of numbers, and of what is made of numbers alone: they go where they are needed
     Tensor[] inputs; // dropped once the values are known and no gradient can be asked for any more
     Buffer[] values; // null until evaluated; then one an output, entries null where nobody wanted the output
     long[] versions; // of the buffers when they held the values

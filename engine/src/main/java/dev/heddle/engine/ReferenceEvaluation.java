@@ -32,7 +32,7 @@ public final class ReferenceEvaluation {
      */
     public static List<Object> evaluate(List<Tensor> tensors, Tensor leaf, Object values) {
         GraphBuilder built = new GraphBuilder(tensors, List.of());
-        PlanCache.Source expanded = Decomposition.expand(built, (op, inputs) -> false);
+        PlanCache.Source expanded = Decomposition.expand(built, tensors.getFirst().device(), (op, inputs) -> false);
         Graph graph = expanded.graph();
         List<Object> sources = new ArrayList<>();
         for (int i = 0; i < graph.nodes(); i++) {
@@ -40,19 +40,20 @@ public final class ReferenceEvaluation {
                 continue;
             }
             for (int k = 0; k < graph.outputs(i).length; k++) {
-                sources.add(source(built, expanded, graph.firstValue(i) + k, leaf, values));
+                sources.add(source(tensors.getFirst().device(), built, expanded, graph.firstValue(i) + k, leaf, values));
             }
         }
         return Arrays.asList(Reference.run(graph, sources.toArray()));
     }
 
-    private static Object source(GraphBuilder built, PlanCache.Source expanded, int value, Tensor leaf, Object values) {
+    private static Object source(Device device, GraphBuilder built, PlanCache.Source expanded, int value, Tensor leaf, Object values) {
         int original = expanded.sourceValues()[value];
         if (original < 0) {
             Spec spec = expanded.graph().spec(value);
             return expanded.graph().op(expanded.graph().nodeOf(value)) == Source.SCALAR
                     ? HostData.decode(expanded.constants()[value], spec.dtype())
-                    : HostData.decode(spec, expanded.constants()[value]);
+                    : HostData.onHost(Runtime.of(device).memory(), expanded.constants()[value], spec.bytes(),
+                            address -> HostData.decode(spec, address));
         }
         int nodeIndex = built.graph().nodeOf(original);
         Node node = built.nodes().get(nodeIndex);
@@ -62,6 +63,6 @@ public final class ReferenceEvaluation {
         }
         Spec spec = node.specs.get(output);
         return node.op == Source.SCALAR ? HostData.decode(GraphBuilder.scalarBits(node), spec.dtype())
-                : HostData.decode(spec, node.values[output].address());
+                : HostData.onHost(new Tensor(node, output), address -> HostData.decode(spec, address));
     }
 }

@@ -62,12 +62,20 @@ public final class Tensor implements AutoCloseable {
         Tensor[] edges = inputs.toArray(new Tensor[0]);
         Spec[] specs = new Spec[edges.length];
         boolean requiresGrad = false;
+        Device device = null;
         for (int i = 0; i < edges.length; i++) {
             specs[i] = edges[i].spec();
             requiresGrad |= edges[i].node.requiresGrad;
+            Device own = edges[i].node.device;
+            if (device != null && own != null && !own.equals(device)) {
+                throw new DeviceMismatchException(op.name() + ": one input is on " + device + ", another, " + specs[i] + ", on " + own
+                        + "; move one of them with to(Device)");
+            }
+            device = own != null ? own : device;
         }
         List<Spec> outputs = op.infer(Arrays.asList(specs));
         Node node = new Node(op, edges, outputs, requiresGrad && !detached || trainable);
+        node.device = device;
         node.detached = detached;
         if (Debug.checkNaN()) {
             node.origin = Evaluation.userCode();
@@ -90,6 +98,7 @@ public final class Tensor implements AutoCloseable {
     static Tensor state(Variable variable) {
         Node node = new Node(Source.STATE, Node.NO_INPUTS, List.of(variable.spec()), variable.trainable());
         node.variable = variable;
+        node.device = variable.device();
         node.evaluated(0, variable.buffer());
         return new Tensor(node, 0);
     }
@@ -245,9 +254,9 @@ public final class Tensor implements AutoCloseable {
         return node.specs.get(output);
     }
 
-    /** Where the tensor lives. */
+    /** Where the tensor lives. A number that was not used with a tensor yet says {@link Device#current()}. */
     public Device device() {
-        return Device.cpu();
+        return node.device == null ? Device.current() : node.device;
     }
 
     /** The extent along an axis. */
@@ -401,15 +410,13 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * This tensor on a device.
+     * This tensor on a device: itself if it is there, otherwise a copy of its value, which is evaluated now. No gradient flows
+     * through the copy.
      *
      * @throws DeviceUnavailableException if the device cannot be used
      */
     public Tensor to(Device device) {
-        if (!device.equals(device())) {
-            throw new DeviceUnavailableException(device, "there is no backend for it");
-        }
-        return this;
+        return device.equals(device()) ? this : HostData.move(this, device);
     }
 
     /** The same value, through which no gradient flows. */

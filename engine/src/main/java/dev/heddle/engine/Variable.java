@@ -12,7 +12,8 @@ import java.util.Collection;
  */
 public final class Variable {
     private final String name;
-    private final Buffer buffer;
+    private Buffer buffer;
+    private Device device;
     private final Spec spec;
     private boolean trainable;
     private Tensor current; // a STATE leaf when settled, the recipe of the next value while a set is pending
@@ -31,7 +32,9 @@ public final class Variable {
         this.name = name;
         this.spec = initial.spec();
         this.trainable = trainable;
-        this.buffer = Evaluation.copyToBuffer(initial, "variable " + name);
+        Tensor copy = Evaluation.copy(initial);
+        this.buffer = copy.node.values[0];
+        this.device = copy.device();
         settled();
     }
 
@@ -52,7 +55,18 @@ public final class Variable {
 
     /** Where it lives. */
     public Device device() {
-        return Device.cpu();
+        return device;
+    }
+
+    /** Moves the variable to a device; graphs recorded before keep the old value. Does nothing if it is there. */
+    public void to(Device device) {
+        if (device.equals(this.device)) {
+            return;
+        }
+        Tensor moved = HostData.move(current, device);
+        buffer = moved.node.values[0];
+        this.device = device;
+        settled();
     }
 
     /** Whether {@link Tensor#backward()} computes a gradient for this variable. */

@@ -3,6 +3,7 @@ package dev.heddle.engine.cpu;
 
 import dev.heddle.engine.cpu.codegen.ElementwiseKernel;
 import dev.heddle.engine.cpu.codegen.ReduceKernel;
+import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
@@ -28,6 +29,35 @@ import java.util.function.Supplier;
 
 /** oneDNN for products and convolutions, generated loops for the rest; plain Java where oneDNN is missing. */
 public final class CpuBackend implements Backend {
+    @Override
+    public DeviceMemory memory() {
+        return DeviceMemory.CPU;
+    }
+
+    @Override
+    public Runnable program(Kernel[] kernels, long[][] addresses) {
+        return () -> {
+            for (int i = 0; i < kernels.length; i++) {
+                kernels[i].run(addresses[i]);
+            }
+        };
+    }
+
+    @Override
+    public boolean prefersFixedAddresses() {
+        return false;
+    }
+
+    @Override
+    public void launched() {
+        // kernels have run when they return
+    }
+
+    @Override
+    public void synchronize() {
+        // kernels have run when they return
+    }
+
     @Override
     public boolean supports(Fused op, List<Spec> inputs) {
         return false;

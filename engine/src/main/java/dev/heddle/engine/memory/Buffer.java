@@ -1,9 +1,12 @@
 // A piece of device memory that belongs to a tensor or a variable, and goes back to the pool when nobody can read it.
 package dev.heddle.engine.memory;
 
+import dev.heddle.engine.DeviceOutOfMemoryException;
 import java.lang.ref.PhantomReference;
 import java.lang.ref.ReferenceQueue;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -14,18 +17,20 @@ import java.util.concurrent.atomic.AtomicLong;
 public final class Buffer implements AutoCloseable {
     private static final ReferenceQueue<Buffer> QUEUE = new ReferenceQueue<>();
     private static final Set<Release> LIVE = ConcurrentHashMap.newKeySet();
-
+    private static final int OWNERS_LISTED = 12;
     private static final AtomicLong TENSOR_BYTES = new AtomicLong();
 
+    private final DeviceMemory memory;
     private final long address;
     private final long bytes;
     private final Release release;
     private long version;
 
-    private Buffer(long address, long bytes) {
+    private Buffer(DeviceMemory memory, long address, long bytes, Object owner) {
+        this.memory = memory;
         this.address = address;
         this.bytes = bytes;
-        this.release = new Release(this);
+        this.release = new Release(this, owner);
         LIVE.add(release);
         TENSOR_BYTES.addAndGet(bytes);
     }
@@ -33,23 +38,40 @@ public final class Buffer implements AutoCloseable {
     /**
      * Allocates uninitialised memory, 64-byte aligned.
      *
-     * @throws dev.heddle.engine.DeviceOutOfMemoryException if there is none, after what can be returned has been
+     * @param owner what it is for: its text appears in the message when memory runs out
+     * @throws DeviceOutOfMemoryException if there is none, after what can be returned has been; it lists the largest owners
      */
-    public static Buffer allocate(long bytes, String owner) {
+    public static Buffer allocate(DeviceMemory memory, long bytes, Object owner) {
         drain();
         long address;
         try {
-            address = NativeMemory.allocate(bytes);
-        } catch (dev.heddle.engine.DeviceOutOfMemoryException first) {
+            address = memory.allocate(bytes);
+        } catch (DeviceOutOfMemoryException first) {
             System.gc(); // unreachable buffers are only found by a collection
             drain();
             try {
-                address = NativeMemory.allocate(bytes);
-            } catch (dev.heddle.engine.DeviceOutOfMemoryException second) {
-                throw new dev.heddle.engine.DeviceOutOfMemoryException(owner + ": " + second.getMessage());
+                address = memory.allocate(bytes);
+            } catch (DeviceOutOfMemoryException second) {
+                throw new DeviceOutOfMemoryException(owner + ": " + second.getMessage() + usage(memory));
             }
         }
-        return new Buffer(address, bytes);
+        return new Buffer(memory, address, bytes, owner);
+    }
+
+    /** Bytes in use by owner, the largest first. */
+    public static String usage(DeviceMemory memory) {
+        Map<String, long[]> owners = new TreeMap<>(); // bytes, count
+        for (Release release : LIVE) {
+            if (release.memory == memory) {
+                long[] sums = owners.computeIfAbsent(release.owner.toString(), none -> new long[2]);
+                sums[0] += release.bytes;
+                sums[1]++;
+            }
+        }
+        StringBuilder text = new StringBuilder("; in use on ").append(memory.name()).append(':');
+        owners.entrySet().stream().sorted(Map.Entry.comparingByValue((a, b) -> Long.compare(b[0], a[0]))).limit(OWNERS_LISTED)
+                .forEach(e -> text.append(String.format("%n  %,d bytes: %s (%d)", e.getValue()[0], e.getKey(), e.getValue()[1])));
+        return owners.isEmpty() ? text + " nothing" : text.toString();
     }
 
     /** Bytes of all tensors and variables that are alive; what plans keep for themselves is not counted. */
@@ -71,6 +93,11 @@ public final class Buffer implements AutoCloseable {
         for (Object reference; (reference = QUEUE.poll()) != null;) {
             ((Release) reference).run();
         }
+    }
+
+    /** Where it is. */
+    public DeviceMemory memory() {
+        return memory;
     }
 
     /** Address of the first byte. */
@@ -108,13 +135,17 @@ public final class Buffer implements AutoCloseable {
     }
 
     private static final class Release extends PhantomReference<Buffer> {
+        private final DeviceMemory memory;
         private final long address;
         private final long bytes;
+        private final Object owner;
         private volatile boolean done;
         private boolean ofPlan;
 
-        Release(Buffer buffer) {
+        Release(Buffer buffer, Object owner) {
             super(buffer, QUEUE);
+            this.memory = buffer.memory;
+            this.owner = owner;
             this.address = buffer.address;
             this.bytes = buffer.bytes;
         }
@@ -122,7 +153,7 @@ public final class Buffer implements AutoCloseable {
         void run() {
             if (LIVE.remove(this)) {
                 done = true;
-                NativeMemory.free(address, bytes);
+                memory.free(address, bytes);
                 if (!ofPlan) {
                     TENSOR_BYTES.addAndGet(-bytes);
                 }

@@ -1,6 +1,7 @@
 // What a device has to offer for the planner to make plans for it.
 package dev.heddle.engine.plan;
 
+import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Op;
@@ -9,6 +10,27 @@ import java.util.List;
 
 /** A device's kernels, and their wishes about layouts. */
 public interface Backend {
+    /** Where its tensors live. */
+    DeviceMemory memory();
+
+    /**
+     * Runs kernels in order, each with its row of addresses; made once a plan, run at each step. The addresses are the same
+     * array objects each time, their contents may change.
+     */
+    Runnable program(Kernel[] kernels, long[][] addresses);
+
+    /**
+     * Whether a program runs faster when its addresses stay the same: data and results whose place changes from step to
+     * step are then copied to and from a fixed place.
+     */
+    boolean prefersFixedAddresses();
+
+    /** Called when all of a plan, its copies included, has been launched. */
+    void launched();
+
+    /** Waits until all that was launched has run. */
+    void synchronize();
+
     /** Whether there is a kernel for a fused op; otherwise it is decomposed. */
     boolean supports(Fused op, List<Spec> inputs);
 

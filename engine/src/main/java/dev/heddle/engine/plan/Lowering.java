@@ -18,6 +18,7 @@ import java.util.Map;
 /** The last pass of the planner. */
 final class Lowering {
     private final Planner planner;
+    private final PlanCache device;
     private final Backend backend;
     private final List<Instruction> instructions;
     private final Planner.Target[] targets; // by value, null where the planner is free
@@ -31,9 +32,10 @@ final class Lowering {
     private final boolean[] onlyReshaped; // by value: all that reads it is a reshape, which takes row-major order best
     private final int[] stateStorage; // by variable slot, -1 until used
 
-    Lowering(Planner planner, Backend backend, List<Instruction> instructions, Planner.Target[] targets) {
+    Lowering(Planner planner, PlanCache device, List<Instruction> instructions, Planner.Target[] targets) {
         this.planner = planner;
-        this.backend = backend;
+        this.device = device;
+        this.backend = device.backend();
         this.instructions = instructions;
         this.targets = targets;
         storage = new int[planner.values()];
@@ -70,7 +72,7 @@ final class Lowering {
             lower(instructions.get(position), position);
         }
         steps.addAll(lastSteps);
-        return new Plan(planner.source(), steps, storages, backend, planner.fusion());
+        return new Plan(planner.source(), steps, storages, device, planner.fusion());
     }
 
     private int newStorage(Storage.Kind kind, int index, long bytes) {

@@ -2,7 +2,6 @@
 package dev.heddle.engine.plan;
 
 import dev.heddle.engine.memory.Buffer;
-import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Step.Operand;
@@ -19,10 +18,10 @@ public final class Plan {
         void check(int node, Spec spec, long address);
     }
 
-    /** Scratch memory, shared by all plans of the device: evaluations run one at a time. */
-    private static Buffer arena;
+    private static final long LARGEST_FIXED = 64 << 20; // bytes; copying more costs more than it saves
 
     private final PlanCache.Source source;
+    private final PlanCache device;
     private final List<Step> steps;
     private final List<Storage> storages;
     private final List<Call> calls;
@@ -33,13 +32,18 @@ public final class Plan {
     private final ArenaLayout layout;
     private final long[] table; // by storage, addresses in the current run
     private final Buffer scalars; // 8 bytes a scalar
+    private final long[] scalarBits;
+    private final Runnable program;
+    private final Buffer[] fixed; // by storage: the fixed place of data or a result that moves, else null
+    private final long[] given; // by storage: where it was in the run before
     private long arenaAddress = -1;
     private final long[] nanos; // in the profiled runs
     private long profiledRuns;
 
     /** @param group whether steps may be joined into calls */
-    Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, Backend backend, boolean group) {
+    Plan(PlanCache.Source source, List<Step> steps, List<Storage> storages, PlanCache device, boolean group) {
         this.source = source;
+        this.device = device;
         this.steps = List.copyOf(steps);
         this.storages = List.copyOf(storages);
         calls = Calls.of(this.steps, this.storages, group);
@@ -47,7 +51,7 @@ public final class Plan {
         kernels = new Kernel[n];
         long[] workspaces = new long[n];
         for (int i = 0; i < n; i++) {
-            kernels[i] = backend.kernel(calls.get(i));
+            kernels[i] = device.backend().kernel(calls.get(i));
             workspaces[i] = kernels[i].workspaceBytes();
         }
         layout = new ArenaLayout(calls, storages, workspaces);
@@ -60,13 +64,17 @@ public final class Plan {
             bind(i, workspaces[i] > 0);
         }
         int count = (int) storages.stream().filter(s -> s.kind() == Storage.Kind.SCALAR).count();
-        scalars = count == 0 ? null : Buffer.allocate(8L * count, "plan scalars").ofPlan();
+        scalarBits = new long[count];
+        scalars = count == 0 ? null : Buffer.allocate(device.backend().memory(), 8L * count, "plan scalars").ofPlan();
         int next = 0;
         for (int s = 0; s < storages.size(); s++) {
             if (storages.get(s).kind() == Storage.Kind.SCALAR) {
                 table[s] = scalars.address() + 8L * next++;
             }
         }
+        program = device.backend().program(kernels, addresses);
+        fixed = new Buffer[storages.size()];
+        given = new long[storages.size()];
     }
 
     private void bind(int i, boolean workspace) {
@@ -115,10 +123,22 @@ public final class Plan {
                 arguments[k] = table[from[k]] + offsets[k];
             }
         }
+        if (check == null && !profile) {
+            program.run();
+        } else {
+            runOneByOne(check, profile);
+        }
+        copyFixedResults(bindings);
+        device.backend().launched();
+    }
+
+    private void runOneByOne(Check check, boolean profile) {
         profiledRuns += profile ? 1 : 0;
+        device.backend().synchronize();
         for (int i = 0; i < kernels.length; i++) {
             long start = profile ? System.nanoTime() : 0;
             kernels[i].run(addresses[i]);
+            device.backend().synchronize();
             nanos[i] += profile ? System.nanoTime() - start : 0;
             if (check != null) {
                 check(check, calls.get(i).steps().getFirst(), addresses[i]);
@@ -137,9 +157,9 @@ public final class Plan {
 
     private void bind(Bindings bindings) {
         if (layout.bytes > 0) {
-            reserveArena(layout.bytes);
-            if (arena.address() != arenaAddress) {
-                arenaAddress = arena.address();
+            long arena = device.scratch(layout.bytes);
+            if (arena != arenaAddress) {
+                arenaAddress = arena;
                 for (int s = 0; s < table.length; s++) {
                     if (layout.offsets[s] >= 0) {
                         table[s] = arenaAddress + layout.offsets[s];
@@ -147,14 +167,42 @@ public final class Plan {
                 }
             }
         }
+        int scalar = 0;
         for (int s = 0; s < storages.size(); s++) {
             Storage storage = storages.get(s);
             switch (storage.kind()) {
                 case ARENA -> { }
-                case SCALAR -> Memory.putLong(table[s], given(bindings, storage.index()));
-                case SOURCE -> table[s] = given(bindings, storage.index());
+                case SCALAR -> scalarBits[scalar++] = given(bindings, storage.index());
+                case SOURCE -> {
+                    long address = given(bindings, storage.index());
+                    table[s] = place(s, address);
+                    if (table[s] != address) {
+                        device.backend().memory().copy(address, table[s], storage.bytes());
+                    }
+                }
                 case STATE -> table[s] = bindings.states()[source.slots()[storage.index()]];
-                case ROOT -> table[s] = bindings.roots()[storage.index()];
+                case ROOT -> table[s] = place(s, bindings.roots()[storage.index()]);
+            }
+        }
+        if (scalars != null) {
+            device.backend().memory().write(scalarBits, scalars.address());
+        }
+    }
+
+    /** Where the kernels find data or put a result: where it is, or a fixed place if it was seen to move. */
+    private long place(int s, long address) {
+        if (fixed[s] == null && given[s] != 0 && given[s] != address && device.backend().prefersFixedAddresses()
+                && storages.get(s).bytes() <= LARGEST_FIXED) {
+            fixed[s] = Buffer.allocate(device.backend().memory(), storages.get(s).bytes(), "plan data").ofPlan();
+        }
+        given[s] = address;
+        return fixed[s] == null ? address : fixed[s].address();
+    }
+
+    private void copyFixedResults(Bindings bindings) {
+        for (int s = 0; s < fixed.length; s++) {
+            if (fixed[s] != null && storages.get(s).kind() == Storage.Kind.ROOT) {
+                device.backend().memory().copy(fixed[s].address(), bindings.roots()[storages.get(s).index()], storages.get(s).bytes());
             }
         }
     }
@@ -162,16 +210,6 @@ public final class Plan {
     private long given(Bindings bindings, int value) {
         int original = source.sourceValues()[value];
         return original >= 0 ? bindings.sources()[original] : source.constants()[value];
-    }
-
-    private static void reserveArena(long bytes) {
-        if (arena == null || arena.bytes() < bytes) {
-            if (arena != null) {
-                arena.close();
-                arena = null;
-            }
-            arena = Buffer.allocate(bytes, "plan arena").ofPlan();
-        }
     }
 
     /** The steps, one a line, with what was fused, mean times if profiled, where operands live and how they lie, and the memory needed. */

@@ -1,4 +1,4 @@
-// Plans by the structure of the graphs they were compiled from.
+// The plans of a device, by the structure of the graphs they were compiled from, and the memory they share.
 package dev.heddle.engine.plan;
 
 import dev.heddle.engine.memory.Buffer;
@@ -22,10 +22,13 @@ public final class PlanCache {
     private record Key(Graph graph, boolean fusion) {}
 
     private final Map<Key, Plan> plans;
+    private final Backend backend;
+    private Buffer scratch;
     private long compiled;
 
-    /** A cache of at most {@code bound} plans. */
-    public PlanCache(int bound) {
+    /** A cache of at most {@code bound} plans for a device. */
+    public PlanCache(Backend backend, int bound) {
+        this.backend = backend;
         plans = new LinkedHashMap<>(64, 0.75f, true) {
             private static final long serialVersionUID = 1L;
 
@@ -37,15 +40,31 @@ public final class PlanCache {
     }
 
     /** The plan of a graph, compiled if there is none yet. */
-    public Plan get(Graph graph, boolean fusion, Supplier<Source> source, Backend backend) {
+    public Plan get(Graph graph, boolean fusion, Supplier<Source> source) {
         Key key = new Key(graph, fusion);
         Plan plan = plans.get(key);
         if (plan == null) {
-            plan = new Planner(source.get(), fusion, backend).plan();
+            plan = new Planner(source.get(), fusion, this).plan();
             compiled++;
             plans.put(key, plan);
         }
         return plan;
+    }
+
+    Backend backend() {
+        return backend;
+    }
+
+    /** Address of scratch memory, shared by all plans of the device: evaluations run one at a time. */
+    long scratch(long bytes) {
+        if (scratch == null || scratch.bytes() < bytes) {
+            if (scratch != null) {
+                scratch.close();
+                scratch = null;
+            }
+            scratch = Buffer.allocate(backend.memory(), bytes, "plan arena").ofPlan();
+        }
+        return scratch.address();
     }
 
     /** Number of plans compiled so far. */

@@ -23,16 +23,16 @@ final class Planner {
     private final PlanCache.Source source;
     private final Graph graph;
     private final boolean fusion;
-    private final Backend backend;
+    private final PlanCache device;
     private final int[] alias; // value -> the value that stands for it
     private final List<Spec> extra = new ArrayList<>(); // specs of made-up values
     private List<Instruction> instructions = new ArrayList<>();
 
-    Planner(PlanCache.Source source, boolean fusion, Backend backend) {
+    Planner(PlanCache.Source source, boolean fusion, PlanCache device) {
         this.source = source;
         this.graph = source.graph();
         this.fusion = fusion;
-        this.backend = backend;
+        this.device = device;
         alias = new int[graph.values()];
         Arrays.setAll(alias, i -> i);
     }
@@ -44,13 +44,13 @@ final class Planner {
         if (fusion) {
             instructions = Fusion.commonSubexpressions(instructions, alias);
             instructions = Fusion.transposedProducts(instructions, this);
-            instructions = new Fusion(this, backend).fuse(instructions);
+            instructions = new Fusion(this, device.backend()).fuse(instructions);
         }
         int[] roots = resolve(graph.roots());
         int[] sets = resolve(graph.setValues());
         dropUnused(roots, sets);
         Target[] targets = claim(roots, sets);
-        return new Lowering(this, backend, instructions, targets).lower();
+        return new Lowering(this, device, instructions, targets).lower();
     }
 
     private int chase(int value) {

@@ -4,6 +4,7 @@ package dev.heddle.engine;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.heddle.engine.cuda.CudaBackend;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Op;
@@ -20,6 +21,8 @@ import java.util.Random;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -32,6 +35,15 @@ class OpTableTest {
 
     static List<OpCases.Case> differentiable() {
         return OpCases.all().stream().filter(c -> c.differentiable() && c.args().stream().anyMatch(OpCases.Arg::floating)).toList();
+    }
+
+    /** Skips the tests, with the reason, where the device they were asked to run on is not there. */
+    @BeforeAll
+    static void needsTheDevice() {
+        if ("cuda".equals(System.getProperty("heddle.device"))) {
+            String reason = CudaBackend.unavailable(0);
+            Assumptions.assumeTrue(reason == null, "cuda: " + reason);
+        }
     }
 
     @AfterEach

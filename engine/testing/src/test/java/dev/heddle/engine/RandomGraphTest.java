@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -18,6 +19,11 @@ class RandomGraphTest {
 
     static IntStream seeds() {
         return IntStream.range(0, GRAPHS);
+    }
+
+    @BeforeAll
+    static void needsTheDevice() {
+        OpTableTest.needsTheDevice();
     }
 
     @AfterEach
@@ -42,7 +48,7 @@ class RandomGraphTest {
             double[] exact = (double[]) expected.get(i);
             double scale = java.util.Arrays.stream(exact).map(Math::abs).max().orElse(0);
             TensorAssertions.assertClose(exact, fused, 1e-3, 1e-3 * Math.max(1, scale), what + ", fused");
-            if (seed % 2 == 0) {
+            if (seed % 2 == 0 && again.get(i).device().equals(Device.cpu())) { // elsewhere a sum's order follows the layouts
                 assertArrayEquals(unfused.get(i), fused, what + ": fused and unfused differ in bits");
             } else {
                 TensorAssertions.assertClose(exact, unfused.get(i), 1e-3, 1e-3 * Math.max(1, scale), what + ", unfused");

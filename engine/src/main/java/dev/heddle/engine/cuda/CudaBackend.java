@@ -1,0 +1,188 @@
+// CUDA as a backend of the planner: which kernel runs a step, and which layouts it wants.
+package dev.heddle.engine.cuda;
+
+import dev.heddle.engine.Device;
+import dev.heddle.engine.memory.DeviceMemory;
+import dev.heddle.engine.op.Convolution;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Fused;
+import dev.heddle.engine.op.Gather;
+import dev.heddle.engine.op.MatMul;
+import dev.heddle.engine.op.Movement;
+import dev.heddle.engine.op.Op;
+import dev.heddle.engine.op.Pooling;
+import dev.heddle.engine.op.Random;
+import dev.heddle.engine.op.Reduce;
+import dev.heddle.engine.op.Scatter;
+import dev.heddle.engine.op.Sort;
+import dev.heddle.engine.op.Source;
+import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Backend;
+import dev.heddle.engine.plan.Call;
+import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
+import dev.heddle.engine.plan.Step;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.ServiceLoader;
+
+/** Generated kernels for elementwise steps and reductions, cuda-src for the rest. */
+public final class CudaBackend implements Backend {
+    /** Waits behind every launch, so that a fault names its kernel ({@code -Dheddle.cuda.sync=true}). */
+    static final boolean SYNCHRONOUS = Boolean.getBoolean("heddle.cuda.sync");
+    /** Plans are captured into CUDA graphs ({@code -Dheddle.cuda.graphs=false} switches that off). */
+    private static final boolean GRAPHS = !"false".equals(System.getProperty("heddle.cuda.graphs")) && !SYNCHRONOUS;
+
+    private final CudaDevice device;
+    private final CudaMemory memory;
+    private final CudaModules modules;
+    private final Kernels kernels;
+    private final Cuda cuda;
+    private final List<FusedKernels> providers;
+
+    /**
+     * Starts a device.
+     *
+     * @throws dev.heddle.engine.DeviceUnavailableException with the reason why it cannot be used
+     */
+    public CudaBackend(Device device) {
+        this.device = new CudaDevice(device);
+        memory = new CudaMemory(this.device);
+        modules = new CudaModules(this.device, false);
+        kernels = new Kernels(this.device, modules, memory.indexError());
+        cuda = new Cuda(this.device, new CudaModules(this.device, true), memory.indexError());
+        providers = ServiceLoader.load(FusedKernels.class, CudaBackend.class.getClassLoader()).stream().map(ServiceLoader.Provider::get).toList();
+    }
+
+    /** Why a device cannot be used, or null if it can. */
+    public static String unavailable(int index) {
+        return CudaDevice.unavailable(index);
+    }
+
+    @Override
+    public DeviceMemory memory() {
+        return memory;
+    }
+
+    @Override
+    public Runnable program(Kernel[] kernels, long[][] addresses) {
+        if (GRAPHS) {
+            return new CudaGraph(device, kernels, addresses);
+        }
+        return () -> {
+            device.enter();
+            for (int i = 0; i < kernels.length; i++) {
+                kernels[i].run(addresses[i]);
+            }
+        };
+    }
+
+    @Override
+    public boolean prefersFixedAddresses() {
+        return GRAPHS;
+    }
+
+    @Override
+    public void launched() {
+        memory.fence();
+    }
+
+    @Override
+    public void synchronize() {
+        memory.synchronize();
+    }
+
+    @Override
+    public boolean supports(Fused op, List<Spec> inputs) {
+        return op instanceof CudaKernel.Custom || provider(op, inputs) != null;
+    }
+
+    private FusedKernels provider(Fused op, List<Spec> inputs) {
+        for (FusedKernels provider : providers) {
+            if (provider.supports(op, inputs)) {
+                return provider;
+            }
+        }
+        return null;
+    }
+
+    private Kernel fused(Fused op, Step step) {
+        List<Spec> inputs = step.inputLayouts().stream().map(Layout::spec).toList();
+        List<Spec> outputs = step.outputLayouts().stream().map(Layout::spec).toList();
+        return op instanceof CudaKernel.Custom custom ? custom.kernel(inputs, cuda)
+                : provider(op, inputs).kernel(op, inputs, outputs, cuda);
+    }
+
+    @Override
+    public Layout inputLayout(Op op, int input, List<Layout> layouts) {
+        Layout given = layouts.get(input);
+        return switch (op) {
+            case Elementwise e -> given;
+            case Reduce r -> given;
+            case Movement m -> given;
+            case MatMul m -> given;
+            case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
+            default -> contiguous(given);
+        };
+    }
+
+    private static Layout contiguous(Layout given) {
+        return given.isContiguous() ? given : Layout.contiguous(given.spec());
+    }
+
+    private static Layout channelsLast(Layout given) {
+        return given.isChannelsLast() ? given : Layout.channelsLast(given.spec());
+    }
+
+    @Override
+    public Layout outputLayout(Op op, Spec output, List<Layout> inputs) {
+        if (op instanceof Elementwise) {
+            for (Layout input : inputs) {
+                if (input.shape().equals(output.shape()) && input.isDense()) {
+                    return new Layout(output.dtype(), output.shape(), input.strides(), 0);
+                }
+            }
+        }
+        boolean channelsLast = op instanceof Pooling && inputs.getFirst().isChannelsLast();
+        return channelsLast ? Layout.channelsLast(output) : Layout.contiguous(output);
+    }
+
+    @Override
+    public boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs) {
+        return false;
+    }
+
+    @Override
+    public Kernel kernel(Call call) {
+        device.enter();
+        if (call.steps().size() == 1) {
+            return kernel(call.steps().getFirst());
+        }
+        List<Kernel> parts = new ArrayList<>();
+        for (Step step : call.steps()) {
+            parts.add(kernel(step));
+        }
+        return new Together(call, parts);
+    }
+
+    private Kernel kernel(Step step) {
+        List<Layout> in = step.inputLayouts();
+        Layout out = step.outputLayouts().getFirst();
+        return switch (step.op()) {
+            case Elementwise e -> ElementwiseKernels.of(device, modules, step);
+            case Reduce r -> ReduceKernels.of(device, modules, step);
+            case MatMul m -> kernels.matmul(in.get(0), in.get(1), out);
+            case Convolution c -> kernels.convolution(c, in, out);
+            case Pooling p -> kernels.pooling(p, in, out);
+            case Gather g -> kernels.gather(g, in.get(0), in.get(1), out);
+            case Scatter s -> kernels.scatter(s, in.get(0), in.get(1), out);
+            case Sort s -> kernels.sort(s, in.getFirst());
+            case Random r -> kernels.random(r);
+            case Movement.Concat c -> kernels.concat(c, step);
+            case Movement.Pad p -> kernels.pad(p, step);
+            case Movement m -> throw new IllegalStateException(m + " is a layout, not a step");
+            case Fused f -> fused(f, step);
+            case Source s -> throw new IllegalStateException(s + " is no step");
+        };
+    }
+}
