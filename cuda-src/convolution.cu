@@ -1,5 +1,5 @@
-// Convolution where cuDNN does not serve: double precision, and machines without it. Direct sums, one thread or one block a result,
-// contiguous operands. Correct and deterministic, not fast.
+// Convolution where cuDNN does not serve: padding that differs between the ends of an axis, and machines without it. Direct sums,
+// one thread or one block a result, operands of any strides. Correct and deterministic, not fast.
 #include "common.cuh"
 #include "expression.cuh"
 
@@ -21,6 +21,9 @@ struct Geometry {
     int64_t stride[3];
     int64_t before[3];
     int64_t dilation[3];
+    int64_t x_strides[5]; // of the first two axes, then the spatial ones
+    int64_t y_strides[5];
+    int64_t w_strides[5];
 };
 
 static __device__ __forceinline__ void split(int64_t t, const int64_t (&extents)[3], int64_t channels, int64_t& n, int64_t& c, int64_t (&at)[3]) {
@@ -32,8 +35,8 @@ static __device__ __forceinline__ void split(int64_t t, const int64_t (&extents)
     n = t / channels;
 }
 
-static __device__ __forceinline__ int64_t join(int64_t n, int64_t c, int64_t channels, const int64_t (&at)[3], const int64_t (&extents)[3]) {
-    return (((n * channels + c) * extents[0] + at[0]) * extents[1] + at[1]) * extents[2] + at[2];
+static __device__ __forceinline__ int64_t offset(const int64_t (&strides)[5], int64_t n, int64_t c, const int64_t (&at)[3]) {
+    return n * strides[0] + c * strides[1] + at[0] * strides[2] + at[1] * strides[3] + at[2] * strides[4];
 }
 
 /// A thread an element of y, 256 a block.
@@ -55,13 +58,13 @@ extern "C" __global__ void convolution_forward(DTYPE* y, const DTYPE* x, const D
                 for (k[2] = 0; k[2] < g.kernel[2]; k[2]++) {
                     p[2] = at[2] * g.stride[2] - g.before[2] + k[2] * g.dilation[2];
                     if (p[0] >= 0 && p[0] < g.in[0] && p[1] >= 0 && p[1] < g.in[1] && p[2] >= 0 && p[2] < g.in[2]) {
-                        sum += widen(x[join(n, first + c, g.c, p, g.in)]) * widen(w[join(o, c, channels, k, g.kernel)]);
+                        sum += widen(x[offset(g.x_strides, n, first + c, p)]) * widen(w[offset(g.w_strides, o, c, k)]);
                     }
                 }
             }
         }
     }
-    y[t] = narrow<DTYPE>(sum);
+    y[offset(g.y_strides, n, o, at)] = narrow<DTYPE>(sum);
 }
 
 /// A thread an element of dx, 256 a block.
@@ -87,13 +90,13 @@ extern "C" __global__ void convolution_backward_data(DTYPE* dx, const DTYPE* dy,
                         meets &= from >= 0 && from % g.stride[i] == 0 && at[i] < g.out[i];
                     }
                     if (meets) {
-                        sum += widen(dy[join(n, o, g.o, at, g.out)]) * widen(w[join(o, c % channels, channels, k, g.kernel)]);
+                        sum += widen(dy[offset(g.y_strides, n, o, at)]) * widen(w[offset(g.w_strides, o, c % channels, k)]);
                     }
                 }
             }
         }
     }
-    dx[t] = narrow<DTYPE>(sum);
+    dx[offset(g.x_strides, n, c, p)] = narrow<DTYPE>(sum);
 }
 
 /// A block of 256 threads an element of dw: each thread sums a share of the batch and positions, shares are added in order.
@@ -114,7 +117,7 @@ extern "C" __global__ void convolution_backward_weights(DTYPE* dw, const DTYPE* 
             inside &= p[a] >= 0 && p[a] < g.in[a];
         }
         if (inside) {
-            sum += widen(x[join(n, channel, g.c, p, g.in)]) * widen(dy[join(n, o, g.o, at, g.out)]);
+            sum += widen(x[offset(g.x_strides, n, channel, p)]) * widen(dy[offset(g.y_strides, n, o, at)]);
         }
     }
     shares[threadIdx.x] = sum;
@@ -123,6 +126,6 @@ extern "C" __global__ void convolution_backward_weights(DTYPE* dw, const DTYPE* 
         for (int i = 1; i < 256; i++) {
             sum += shares[i];
         }
-        dw[t] = narrow<DTYPE>(sum);
+        dw[offset(g.w_strides, o, c, k)] = narrow<DTYPE>(sum);
     }
 }

@@ -1,6 +1,8 @@
 // Switches and views for people who want to know what the engine does.
 package dev.heddle.engine;
 
+import dev.heddle.engine.memory.Buffer;
+import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.plan.Plan;
 
 /**
@@ -12,8 +14,33 @@ public final class Debug {
     private static volatile boolean fusion = !"false".equals(System.getProperty("heddle.fusion"));
 
     private static volatile boolean profile = Boolean.getBoolean("heddle.profile");
+    private static volatile boolean trace = Boolean.getBoolean("heddle.trace");
 
     private Debug() {}
+
+    /** Whether recorded operations remember the line of user code that made them ({@code -Dheddle.trace=true}). */
+    public static boolean trace() {
+        return trace;
+    }
+
+    /** Switches the remembering of lines on or off; {@link #memorySnapshot} then names them. */
+    public static void trace(boolean on) {
+        trace = on;
+    }
+
+    /** How much of a device's memory is in use. */
+    public static DeviceMemory.Statistics memory(Device device) {
+        return Runtime.of(device).memory().statistics();
+    }
+
+    /**
+     * What uses a device's memory: bytes by owner, the largest first. With {@link #trace} an owner is a line of user code,
+     * otherwise the operation and the shape.
+     */
+    public static String memorySnapshot(Device device) {
+        DeviceMemory memory = Runtime.of(device).memory();
+        return memory.name() + ": " + memory.statistics() + Buffer.usage(memory);
+    }
 
     /** Whether plans note the time of each step ({@code -Dheddle.profile=true}); a printed plan then shows it. */
     public static boolean profile() {

@@ -50,6 +50,16 @@ public record Device(Type type, int index) {
         current = device;
     }
 
+    /** Runs code whose new tensors and variables are made on a device, on this thread. */
+    public static void with(Device device, Runnable code) {
+        Device outer = enter(device);
+        try {
+            code.run();
+        } finally {
+            leave(outer);
+        }
+    }
+
     /** Makes tensors on a device, on this thread, until {@link #leave}. */
     static Device enter(Device device) {
         Device outer = ENTERED.get();

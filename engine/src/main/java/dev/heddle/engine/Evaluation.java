@@ -4,6 +4,7 @@ package dev.heddle.engine;
 import dev.heddle.engine.memory.Buffer;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
+import dev.heddle.engine.op.Op;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Plan;
@@ -167,7 +168,7 @@ final class Evaluation {
         long[] rootAddresses = new long[wanted.size()];
         for (int i = 0; i < rootAddresses.length; i++) {
             Spec spec = wanted.get(i).spec();
-            results.add(Buffer.allocate(runtime.memory(), spec.bytes(), wanted.get(i).node.op));
+            results.add(Buffer.allocate(runtime.memory(), spec.bytes(), owner(wanted.get(i))));
             rootAddresses[i] = results.get(i).address();
         }
         plan.run(built.bindings(rootAddresses), Debug.checkNaN() ? built.nanCheck(runtime.memory()) : null, Debug.profile());
@@ -191,6 +192,18 @@ final class Evaluation {
             variable.settled();
         }
         recorder.evaluated();
+    }
+
+    /** What messages about memory call a result; only what is cheap to keep. */
+    private static Object owner(Tensor x) {
+        return x.node.origin != null ? x.node.describe(x.output) : new Owner(x.node.op, x.spec());
+    }
+
+    private record Owner(Op op, Spec spec) {
+        @Override
+        public String toString() {
+            return op.name() + " " + spec;
+        }
     }
 
     private static boolean allEvaluated(Node node) {

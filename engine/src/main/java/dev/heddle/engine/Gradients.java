@@ -2,6 +2,7 @@
 package dev.heddle.engine;
 
 import dev.heddle.engine.op.Fused;
+import dev.heddle.engine.op.Movement;
 import dev.heddle.engine.op.Random;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -30,7 +31,7 @@ public final class Gradients {
         requireScalar(loss);
         loss.keep();
         Map<Variable, Tensor> leaves = new LinkedHashMap<>();
-        for (Node node : order(List.of(loss))) {
+        for (Node node : order(List.of(loss), Set.of())) {
             if (node.variable != null && node.requiresGrad) {
                 leaves.put(node.variable, new Tensor(node, 0));
             }
@@ -91,23 +92,30 @@ public final class Gradients {
      * @return for each input, null where none flows
      */
     public static List<Tensor> throughDecomposition(Fused op, List<Tensor> inputs, List<Tensor> gradients) {
+        List<Tensor> places = new ArrayList<>(); // the inputs, told apart where one tensor is given twice
+        Set<Node> leaves = Collections.newSetFromMap(new IdentityHashMap<>()); // what lies below them is the caller's business
+        for (Tensor input : inputs) {
+            Tensor place = places.contains(input) ? Tensor.record(new Movement.Reshape(input.shape()), List.of(input)) : input;
+            places.add(place);
+            leaves.add(place.node);
+        }
         List<Tensor> outputs = new ArrayList<>();
         List<Tensor> seeds = new ArrayList<>();
-        List<Tensor> all = op.decompose(inputs);
+        List<Tensor> all = op.decompose(places);
         for (int i = 0; i < all.size(); i++) {
             if (gradients.get(i) != null) {
                 outputs.add(all.get(i));
                 seeds.add(gradients.get(i));
             }
         }
-        return propagate(outputs, seeds, inputs);
+        return propagate(outputs, seeds, places, leaves);
     }
 
     private static List<Tensor> vjp(List<Tensor> outputs, List<Tensor> seeds, List<Tensor> wrt) {
         Recorder recorder = Recorder.current();
         recorder.pause();
         try {
-            List<Tensor> gradients = propagate(outputs, seeds, wrt);
+            List<Tensor> gradients = propagate(outputs, seeds, wrt, Set.of());
             for (int i = 0; i < gradients.size(); i++) {
                 Tensor x = wrt.get(i);
                 if (gradients.get(i) == null) {
@@ -123,7 +131,7 @@ public final class Gradients {
 
     /** A tensor that was evaluated forgets how, unless it depends on trainable variables; zeros would be a lie then. */
     private static void requireRecipes(List<Tensor> outputs, Tensor x) {
-        List<Node> order = order(outputs);
+        List<Node> order = order(outputs, Set.of());
         for (Node node : order) {
             if (node.inputs == null && !(node.op instanceof Random) && !order.contains(x.node)) {
                 throw new IllegalStateException("gradient: " + node.describe(0) + " was evaluated before and its recipe is gone, so that its"
@@ -133,19 +141,19 @@ public final class Gradients {
         }
     }
 
-    /** Vector-Jacobian product: null where no gradient flows. */
-    private static List<Tensor> propagate(List<Tensor> outputs, List<Tensor> seeds, List<Tensor> wrt) {
+    /** Vector-Jacobian product: null where no gradient flows. Nothing flows through the leaves. */
+    private static List<Tensor> propagate(List<Tensor> outputs, List<Tensor> seeds, List<Tensor> wrt, Set<Node> leaves) {
         Map<Node, Tensor[]> adjoints = new IdentityHashMap<>();
         for (int i = 0; i < outputs.size(); i++) {
             accumulate(adjoints, outputs.get(i), seeds.get(i));
         }
         Set<Node> targets = Collections.newSetFromMap(new IdentityHashMap<>());
         wrt.forEach(x -> targets.add(x.node));
-        List<Node> order = order(outputs);
+        List<Node> order = order(outputs, leaves);
         Set<Node> reaching = Collections.newSetFromMap(new IdentityHashMap<>()); // nodes a target flows into
         for (Node node : order) {
             boolean reaches = targets.contains(node);
-            for (Tensor input : edges(node)) {
+            for (Tensor input : edges(node, leaves)) {
                 reaches |= reaching.contains(input.node);
             }
             if (reaches) {
@@ -155,7 +163,7 @@ public final class Gradients {
         for (int i = order.size() - 1; i >= 0; i--) {
             Node node = order.get(i);
             Tensor[] gradient = adjoints.get(node);
-            Tensor[] inputs = edges(node);
+            Tensor[] inputs = edges(node, leaves);
             if (gradient == null || !reaching.contains(node) || inputs.length == 0) {
                 continue;
             }
@@ -193,12 +201,12 @@ public final class Gradients {
     }
 
     /** The inputs through which gradients may flow. */
-    private static Tensor[] edges(Node node) {
-        return node.inputs == null || node.detached ? Node.NO_INPUTS : node.inputs;
+    private static Tensor[] edges(Node node, Set<Node> leaves) {
+        return node.inputs == null || node.detached || leaves.contains(node) ? Node.NO_INPUTS : node.inputs;
     }
 
-    /** The nodes below some outputs, inputs first. */
-    private static List<Node> order(List<Tensor> outputs) {
+    /** The nodes between some outputs and the leaves, inputs first. */
+    private static List<Node> order(List<Tensor> outputs, Set<Node> leaves) {
         List<Node> order = new ArrayList<>();
         Map<Node, int[]> progress = new IdentityHashMap<>(); // next input to look at
         List<Node> stack = new ArrayList<>();
@@ -209,7 +217,7 @@ public final class Gradients {
             while (!stack.isEmpty()) {
                 Node node = stack.getLast();
                 int[] next = progress.get(node);
-                Tensor[] inputs = edges(node);
+                Tensor[] inputs = edges(node, leaves);
                 if (next[0] == inputs.length) {
                     order.add(stack.removeLast());
                     continue;

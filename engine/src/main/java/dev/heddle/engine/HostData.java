@@ -45,7 +45,7 @@ final class HostData {
 
     private static Tensor leaf(MemorySegment values, Spec spec, Device device) {
         DeviceMemory memory = Runtime.of(device).memory();
-        Buffer buffer = Buffer.allocate(memory, spec.bytes(), "tensor " + spec);
+        Buffer buffer = Buffer.allocate(memory, spec.bytes(), Debug.trace() ? "tensor " + spec + " made at " + Evaluation.userCode() : spec);
         memory.upload(values, buffer.address());
         Node node = new Node(Source.DATA, Node.NO_INPUTS, List.of(spec), false);
         node.device = device;

@@ -77,7 +77,7 @@ public final class Tensor implements AutoCloseable {
         Node node = new Node(op, edges, outputs, requiresGrad && !detached || trainable);
         node.device = device;
         node.detached = detached;
-        if (Debug.checkNaN()) {
+        if (Debug.checkNaN() || Debug.trace()) {
             node.origin = Evaluation.userCode();
         }
         Recorder recorder = Recorder.current();

@@ -1,6 +1,7 @@
 // What all layers share: named parameters and buffers, children, train and eval mode.
 package dev.heddle.layers;
 
+import dev.heddle.engine.Device;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
@@ -122,6 +123,21 @@ public abstract class Layer {
     /** Whether the layer is in training mode, as it is at first: dropout drops, batch norm uses the batch's statistics. */
     public final boolean training() {
         return training;
+    }
+
+    /**
+     * Moves all parameters and buffers to a device; do so before an optimizer is built for them.
+     *
+     * @throws dev.heddle.engine.DeviceUnavailableException if it cannot be used
+     */
+    public final Layer to(Device device) {
+        state().values().forEach(variable -> variable.to(device));
+        return this;
+    }
+
+    /** Where the parameters and buffers are; of a layer without any, {@link Device#current()}. */
+    public final Device device() {
+        return state().values().stream().findFirst().map(Variable::device).orElseGet(Device::current);
     }
 
     /** Puts this layer and all inside it into training mode. */

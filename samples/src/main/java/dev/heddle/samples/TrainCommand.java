@@ -3,9 +3,9 @@ package dev.heddle.samples;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.heddle.engine.Debug;
 import dev.heddle.engine.Device;
 import dev.heddle.engine.Shape;
-import dev.heddle.engine.memory.NativeMemory;
 import dev.heddle.layers.Init;
 import dev.heddle.layers.Sequential;
 import dev.heddle.training.Adam;
@@ -99,6 +99,7 @@ final class TrainCommand implements Callable<Integer> {
         if (device.equals("auto")) {
             err.println("device: " + chosen + " (the fastest that can be used; see heddle devices)");
         }
+        Device.use(chosen);
         Path folder = out != null ? out : Path.of("runs", task.toString());
         requireWritable(folder);
         long start = System.nanoTime();
@@ -180,7 +181,7 @@ final class TrainCommand implements Callable<Integer> {
             line.put("test_accuracy", result.accuracy());
             line.put("samples_per_second", history.samplesPerSecond());
             line.put("seconds", seconds);
-            line.put("peak_bytes", NativeMemory.peakBytesInUse());
+            line.put("peak_bytes", Debug.memory(Device.current()).peak());
             try {
                 text.println(new ObjectMapper().writeValueAsString(line));
             } catch (JsonProcessingException e) {

@@ -1,6 +1,7 @@
 // What a model is fed with.
 package dev.heddle.training;
 
+import dev.heddle.engine.Device;
 import dev.heddle.engine.Tensor;
 
 /**
@@ -13,6 +14,11 @@ public record Batch(Tensor input, Tensor target) implements AutoCloseable {
     /** Number of samples. */
     public long size() {
         return input.dim(0);
+    }
+
+    /** This batch on a device: itself if it is there, otherwise a copy; no gradient flows through that. */
+    public Batch to(Device device) {
+        return new Batch(input.to(device), target.to(device));
     }
 
     /** Returns the memory of both tensors; see {@link Tensor#close()}. */

@@ -1,6 +1,7 @@
 // How well a classifier does on a data set.
 package dev.heddle.training;
 
+import dev.heddle.engine.Device;
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
@@ -24,6 +25,7 @@ public record Classification(double loss, double accuracy, long[][] confusion, i
      */
     public static Classification of(Layer model, DataLoader loader, int classes) {
         boolean training = model.training();
+        Device device = model.device();
         model.eval();
         long[][] confusion = new long[classes][classes];
         int[] predictions = new int[loader.samples()];
@@ -33,7 +35,7 @@ public record Classification(double loss, double accuracy, long[][] confusion, i
         int n = 0;
         try (DataLoader.Batches batches = loader.iterator()) {
             while (batches.hasNext()) {
-                Batch batch = batches.next();
+                Batch batch = batches.next().to(device);
                 Tensor output = model.forward(batch.input());
                 if (output.rank() != 2 || output.dim(1) != classes) {
                     throw new ShapeException("classification: the model gives " + output.shape() + ", expected (N, " + classes + ")");

@@ -2,6 +2,7 @@
 package dev.heddle.training;
 
 import dev.heddle.engine.DType;
+import dev.heddle.engine.Device;
 import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
@@ -47,8 +48,8 @@ public abstract class Optimizer {
             for (Variable parameter : settings.parameters()) {
                 Slot slot = new Slot(parameter);
                 for (String name : stateNames) {
-                    slot.state.add(new Variable(parameter.name() + "." + name,
-                            Tensor.full(0, slot.dtype(), parameter.shape().dims()), false));
+                    Device.with(parameter.device(), () -> slot.state.add(new Variable(parameter.name() + "." + name,
+                            Tensor.full(0, slot.dtype(), parameter.shape().dims()), false)));
                 }
                 group.slots.add(slot);
             }
@@ -88,6 +89,15 @@ public abstract class Optimizer {
     /** Sets the learning rate of the first group; the other groups keep their ratio to it. */
     public void learningRate(double learningRate) {
         this.learningRate = requireNonNegative("learning rate", learningRate);
+    }
+
+    /** Moves the optimizer's state to where the parameters are, after they have been moved. */
+    public void followParameters() {
+        for (Group group : groups) {
+            for (Slot slot : group.slots) {
+                slot.state.forEach(state -> state.to(slot.parameter.device()));
+            }
+        }
     }
 
     /**

@@ -1,6 +1,7 @@
 // The training loop, with what everybody adds to it: progress, validation, a check for NaN, hooks.
 package dev.heddle.training;
 
+import dev.heddle.engine.Device;
 import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Layer;
 import java.io.PrintStream;
@@ -48,6 +49,17 @@ public final class Trainer {
         return this;
     }
 
+    /**
+     * Trains on a device: moves the model and the optimizer's state there now, and batches that are elsewhere as they come.
+     *
+     * @throws dev.heddle.engine.DeviceUnavailableException if it cannot be used
+     */
+    public Trainer device(Device device) {
+        model.to(device);
+        optimizer.followParameters();
+        return this;
+    }
+
     /** Shows progress: a bar if the stream is a terminal, else a line an epoch. */
     public Trainer progress(PrintStream stream) {
         this.progress = stream;
@@ -90,13 +102,14 @@ public final class Trainer {
     }
 
     private double epoch(DataLoader loader, int number, ProgressBar bar, long[] samples) {
-        Tensor total = Tensor.of(new float[1], new long[0]); // sum of the losses of all samples
+        Device device = model.device();
+        Tensor total = Tensor.of(new float[1], new long[0]).to(device); // sum of the losses of all samples
         int step = 0;
         double sum = 0;
         long seen = 0; // samples in the sum when it was last read
         try (DataLoader.Batches batches = loader.iterator()) {
             while (batches.hasNext()) {
-                Batch batch = batches.next();
+                Batch batch = batches.next().to(device);
                 Tensor mean = loss.apply(model.forward(batch.input()), batch.target());
                 Tensor next = total.add(mean.detach().mul(batch.size()));
                 optimizer.step(mean.backward()); // also evaluates the sum, which nobody has read

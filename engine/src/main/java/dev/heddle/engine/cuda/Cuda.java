@@ -34,10 +34,15 @@ public final class Cuda {
     /**
      * A launch of a kernel from a file of {@code cuda-src}.
      *
+     * @param defines in front of the source, for example {@code "ONLY_D 64"}
      * @throws CudaException if there is no such file or kernel, or it does not compile
      */
-    public Launch.Builder launch(String file, String kernel) {
-        return source(CudaModules.file(file), kernel);
+    public Launch.Builder launch(String file, String kernel, String... defines) {
+        StringBuilder source = new StringBuilder();
+        for (String define : defines) {
+            source.append("#define ").append(define).append('\n');
+        }
+        return source(source + CudaModules.file(file), kernel);
     }
 
     /** A launch of a kernel from CUDA C++ text, which may include {@code common.cuh}. */

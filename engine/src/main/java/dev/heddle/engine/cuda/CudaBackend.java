@@ -1,6 +1,7 @@
 // CUDA as a backend of the planner: which kernel runs a step, and which layouts it wants.
 package dev.heddle.engine.cuda;
 
+import dev.heddle.engine.DType;
 import dev.heddle.engine.Device;
 import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.op.Convolution;
@@ -25,9 +26,12 @@ import dev.heddle.engine.plan.Step;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.ServiceLoader;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Generated kernels for elementwise steps and reductions, cuda-src for the rest. */
 public final class CudaBackend implements Backend {
+    private static final Logger LOG = LoggerFactory.getLogger(CudaBackend.class);
     /** Waits behind every launch, so that a fault names its kernel ({@code -Dheddle.cuda.sync=true}). */
     static final boolean SYNCHRONOUS = Boolean.getBoolean("heddle.cuda.sync");
     /** Plans are captured into CUDA graphs ({@code -Dheddle.cuda.graphs=false} switches that off). */
@@ -38,6 +42,8 @@ public final class CudaBackend implements Backend {
     private final CudaModules modules;
     private final Kernels kernels;
     private final Cuda cuda;
+    private final long cublasLt; // handle, 0 if the library is not there
+    private final long cudnn; // likewise
     private final List<FusedKernels> providers;
 
     /**
@@ -51,12 +57,36 @@ public final class CudaBackend implements Backend {
         modules = new CudaModules(this.device, false);
         kernels = new Kernels(this.device, modules, memory.indexError());
         cuda = new Cuda(this.device, new CudaModules(this.device, true), memory.indexError());
+        cublasLt = CudaLibraries.CUBLAS_LT.load() ? CublasLt.create() : 0;
+        if (cublasLt == 0) {
+            LOG.warn("{}: cuBLASLt was not found, products run on a slow kernel: {}", device, String.join("; ", CudaLibraries.CUBLAS_LT.tried()));
+        }
+        cudnn = CudaLibraries.CUDNN.load() ? Cudnn.create() : 0;
+        if (cudnn == 0) {
+            LOG.warn("{}: cuDNN was not found, convolutions run on a slow kernel: {}", device, String.join("; ", CudaLibraries.CUDNN.tried()));
+        } else {
+            Cudnn.setStream(cudnn, this.device.stream);
+        }
         providers = ServiceLoader.load(FusedKernels.class, CudaBackend.class.getClassLoader()).stream().map(ServiceLoader.Provider::get).toList();
     }
 
     /** Why a device cannot be used, or null if it can. */
     public static String unavailable(int index) {
         return CudaDevice.unavailable(index);
+    }
+
+    /** A line for each device of the machine, none if CUDA cannot be used. */
+    public static List<String> devices() {
+        List<String> lines = new ArrayList<>();
+        if (unavailable(0) == null) {
+            for (int i = 0; i < Driver.deviceCount(); i++) {
+                String reason = unavailable(i);
+                int handle = Driver.device(i);
+                lines.add("cuda:" + i + ": " + Driver.deviceName(handle) + ", " + CudaDevice.architecture(handle) + ", "
+                        + (Driver.deviceTotalMem(handle) >> 20) + " MiB" + (reason == null ? "" : " (not usable: " + reason + ")"));
+            }
+        }
+        return lines;
     }
 
     @Override
@@ -120,10 +150,15 @@ public final class CudaBackend implements Backend {
             case Elementwise e -> given;
             case Reduce r -> given;
             case Movement m -> given;
-            case MatMul m -> given;
+            case MatMul m -> cublasLt == 0 || CudaMatMul.accepts(given) ? given : contiguous(given);
+            case Convolution c -> channelsLast(c, given.dtype()) ? channelsLast(given) : contiguous(given);
             case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
             default -> contiguous(given);
         };
+    }
+
+    private boolean channelsLast(Convolution op, DType dtype) {
+        return cudnn != 0 && CudaConvolution.supports(op, dtype) && CudaConvolution.channelsLast(dtype);
     }
 
     private static Layout contiguous(Layout given) {
@@ -143,7 +178,8 @@ public final class CudaBackend implements Backend {
                 }
             }
         }
-        boolean channelsLast = op instanceof Pooling && inputs.getFirst().isChannelsLast();
+        boolean channelsLast = op instanceof Pooling && inputs.getFirst().isChannelsLast()
+                || op instanceof Convolution c && channelsLast(c, output.dtype());
         return channelsLast ? Layout.channelsLast(output) : Layout.contiguous(output);
     }
 
@@ -165,14 +201,25 @@ public final class CudaBackend implements Backend {
         return new Together(call, parts);
     }
 
+    private Kernel matmul(Layout a, Layout b, Layout out) {
+        Kernel kernel = cublasLt == 0 ? null : CudaMatMul.of(device, memory, cublasLt, a, b, out);
+        return kernel != null ? kernel : kernels.matmul(a, b, out);
+    }
+
+    private Kernel convolution(Convolution op, List<Layout> in, Layout out) {
+        Kernel kernel = cudnn == 0 || !CudaConvolution.supports(op, out.dtype()) ? null
+                : CudaConvolution.of(device, memory, cudnn, op, in, out);
+        return kernel != null ? kernel : kernels.convolution(op, in, out);
+    }
+
     private Kernel kernel(Step step) {
         List<Layout> in = step.inputLayouts();
         Layout out = step.outputLayouts().getFirst();
         return switch (step.op()) {
             case Elementwise e -> ElementwiseKernels.of(device, modules, step);
             case Reduce r -> ReduceKernels.of(device, modules, step);
-            case MatMul m -> kernels.matmul(in.get(0), in.get(1), out);
-            case Convolution c -> kernels.convolution(c, in, out);
+            case MatMul m -> matmul(in.get(0), in.get(1), out);
+            case Convolution c -> convolution(c, in, out);
             case Pooling p -> kernels.pooling(p, in, out);
             case Gather g -> kernels.gather(g, in.get(0), in.get(1), out);
             case Scatter s -> kernels.scatter(s, in.get(0), in.get(1), out);

@@ -18,6 +18,7 @@ final class CudaDevice {
     final int multiprocessors;
     final int sharedBytesPerBlock; // after asking for more than the default 48 KiB
     final String architecture; // sm_90
+    final String name; // NVIDIA H200
     private final long context;
     private final ThreadLocal<Boolean> entered = ThreadLocal.withInitial(() -> false);
 
@@ -40,9 +41,11 @@ final class CudaDevice {
         multiprocessors = Driver.deviceAttribute(Driver.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, handle);
         sharedBytesPerBlock = Driver.deviceAttribute(Driver.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, handle);
         architecture = architecture(handle);
+        name = Driver.deviceName(handle);
     }
 
-    private static String architecture(int handle) {
+    /** {@code sm_} and the compute capability. */
+    static String architecture(int handle) {
         int major = Driver.deviceAttribute(Driver.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, handle);
         int minor = Driver.deviceAttribute(Driver.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, handle);
         return "sm_" + major + minor;

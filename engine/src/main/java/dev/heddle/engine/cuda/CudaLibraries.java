@@ -67,6 +67,22 @@ public final class CudaLibraries {
                 found(CUDNN, Cudnn::versionText));
     }
 
+    /**
+     * Loads a library, so that others who link to it by name, JCuda's natives for instance, get the same one.
+     *
+     * @param library {@code libcuda}, {@code libnvrtc}, {@code libcublasLt}, {@code libcublas} or {@code libcudnn}
+     * @return where it lies
+     * @throws CudaException if it cannot be loaded, with what was tried and the loader's own words
+     */
+    public static Path load(String library) {
+        NativeLibrary found = Stream.of(DRIVER, NVRTC, CUBLAS_LT, CUBLAS, CUDNN).filter(l -> l.name.equals(library)).findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("no CUDA library that is known: " + library));
+        if (!found.load()) {
+            throw new CudaException(library + " was not found: " + String.join("; ", found.tried()));
+        }
+        return found.path();
+    }
+
     private static Found found(NativeLibrary library, Supplier<String> version) {
         if (!library.load()) {
             return new Found(library.name, null, null, String.join("; ", library.tried()));

@@ -229,23 +229,8 @@ final class CudaMemory implements DeviceMemory {
         return device.device.toString();
     }
 
-    /** Bytes of blocks in use, their sizes rounded up to classes. */
-    synchronized long bytesInUse() {
-        return bytesInUse;
-    }
-
-    /** The most that was in use. */
-    synchronized long peakBytesInUse() {
-        return peakBytesInUse;
-    }
-
-    /** Bytes taken from the driver: in use or cached. */
-    synchronized long bytesReserved() {
-        return bytesReserved;
-    }
-
-    /** How often memory was taken from the driver. */
-    synchronized long allocations() {
-        return allocations;
+    @Override
+    public synchronized Statistics statistics() {
+        return new Statistics(bytesInUse, peakBytesInUse, bytesReserved, allocations);
     }
 }

@@ -112,7 +112,8 @@ final class CudaModules {
         return cubin;
     }
 
-    private static void keep(Path file, byte[] cubin) throws IOException {
+    /** Writes a file of the cache, whole or not at all. */
+    static void keep(Path file, byte[] cubin) throws IOException {
         Files.createDirectories(file.getParent());
         Path temporary = Files.createTempFile(file.getParent(), "cubin", ".tmp");
         try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
@@ -122,7 +123,8 @@ final class CudaModules {
         Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
     }
 
-    private static Path folder() {
+    /** The folder of the cache. */
+    static Path folder() {
         String named = System.getProperty("heddle.cuda.cache");
         if (named != null) {
             return Path.of(named);
@@ -133,9 +135,14 @@ final class CudaModules {
     }
 
     private String hash(String text) {
+        return sha256(List.of(text, String.join(" ", options), Nvrtc.version(), String.valueOf(CudaLibraries.NVRTC.path())));
+    }
+
+    /** A name for files of the cache. */
+    static String sha256(List<String> parts) {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            for (String part : List.of(text, String.join(" ", options), Nvrtc.version(), String.valueOf(CudaLibraries.NVRTC.path()))) {
+            for (String part : parts) {
                 digest.update(part.getBytes(StandardCharsets.UTF_8));
                 digest.update((byte) 0);
             }

@@ -276,23 +276,26 @@ final class Kernels {
         return launch.value(out.shape().elements()).struct(g).grid(blocks(out.shape().elements()), 1, 1).build();
     }
 
-    // ---- convolution and products, where the vendor's libraries do not serve
+    // ---- convolution and products of any strides, where the vendor's libraries do not serve
 
     Kernel convolution(Convolution op, List<Layout> in, Layout out) {
         if (out.shape().elements() == 0) {
             return nothing();
         }
-        Shape x = op.direction() == Convolution.Direction.BACKWARD_DATA ? out.shape() : in.get(0).shape();
-        Shape y = op.direction() == Convolution.Direction.FORWARD ? out.shape()
-                : in.get(op.direction() == Convolution.Direction.BACKWARD_DATA ? 0 : 1).shape();
-        Shape w = op.direction() == Convolution.Direction.BACKWARD_WEIGHTS ? out.shape() : in.get(1).shape();
-        Launch.Struct g = new Launch.Struct().add(x.dim(0)).add(x.dim(1)).add(y.dim(1)).add(op.groups());
-        spatial(g, spatialDims(x), 1);
-        spatial(g, spatialDims(y), 1);
-        spatial(g, spatialDims(w), 1);
+        Layout x = op.direction() == Convolution.Direction.BACKWARD_DATA ? out : in.get(0);
+        Layout y = op.direction() == Convolution.Direction.FORWARD ? out
+                : in.get(op.direction() == Convolution.Direction.BACKWARD_DATA ? 0 : 1);
+        Layout w = op.direction() == Convolution.Direction.BACKWARD_WEIGHTS ? out : in.get(1);
+        Launch.Struct g = new Launch.Struct().add(x.shape().dim(0)).add(x.shape().dim(1)).add(y.shape().dim(1)).add(op.groups());
+        spatial(g, spatialDims(x.shape()), 1);
+        spatial(g, spatialDims(y.shape()), 1);
+        spatial(g, spatialDims(w.shape()), 1);
         spatial(g, longs(op.window().stride()), 1);
         spatial(g, longs(op.window().before()), 0);
         spatial(g, longs(op.window().dilation()), 1);
+        strides(g, x);
+        strides(g, y);
+        strides(g, w);
         long elements = out.shape().elements();
         return switch (op.direction()) {
             case FORWARD -> launch("convolution.cu", "convolution_forward", out.dtype()).pointer(2).pointer(0).pointer(1).value(elements)

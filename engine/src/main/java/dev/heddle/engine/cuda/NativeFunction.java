@@ -42,7 +42,8 @@ final class NativeFunction extends MutableCallSite {
 
     @SuppressWarnings("restricted")
     private MethodHandle link() {
-        MethodHandle linked = Linker.nativeLinker().downcallHandle(library.address(name), descriptor);
+        MethodHandle bound = library.bound(name, type());
+        MethodHandle linked = bound != null ? bound : Linker.nativeLinker().downcallHandle(library.address(name), descriptor);
         setTarget(linked); // a race links twice, to the same effect
         return linked;
     }

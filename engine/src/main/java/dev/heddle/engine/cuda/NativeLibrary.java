@@ -10,6 +10,8 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodType;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -44,7 +46,7 @@ final class NativeLibrary {
     /** @param needs libraries that it opens by bare name: they are loaded before it if they are there */
     NativeLibrary(String name, List<String> versions, List<String> companions, List<NativeLibrary> needs, Failure failure) {
         this.name = name;
-        this.versions = versions;
+        this.versions = Bindings.versions(name, versions);
         this.companions = companions;
         this.needs = needs;
         this.failure = failure;
@@ -87,8 +89,26 @@ final class NativeLibrary {
             searched = true;
             needs.forEach(NativeLibrary::load);
             CudaLibraries.search(this);
+            link();
         }
         return handle != 0;
+    }
+
+    private void link() {
+        if (handle != 0) {
+            String problem = Bindings.link(name);
+            if (problem != null) {
+                note(problem);
+                handle = 0;
+            }
+        } else if (Bindings.CHOSEN != null && Bindings.CHOSEN.version(name) != null) {
+            note("the binding " + Bindings.NAME + " needs " + fileName(Bindings.CHOSEN.version(name)) + " and no other version");
+        }
+    }
+
+    /** The binding's method for a function, or null: the C function itself is called. */
+    MethodHandle bound(String function, MethodType type) {
+        return Bindings.CHOSEN != null && load() ? Bindings.CHOSEN.function(function, type) : null;
     }
 
     /** The address of a function. Throws if the library cannot be loaded, or has no such function. */

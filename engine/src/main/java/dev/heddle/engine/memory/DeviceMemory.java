@@ -33,6 +33,19 @@ public interface DeviceMemory {
     /** Writes 8-byte words; the array may be overwritten when this returns. */
     void write(long[] words, long address);
 
+    /**
+     * How much memory is in use; in bytes.
+     *
+     * @param inUse asked for and not given back
+     * @param peak the most that was in use at once
+     * @param reserved taken from the system or the driver: in use, lost to rounding, or cached
+     * @param allocations how often memory was taken from there
+     */
+    record Statistics(long inUse, long peak, long reserved, long allocations) {}
+
+    /** How much is in use now. */
+    Statistics statistics();
+
     /** For messages: {@code cpu}, {@code cuda:0}. */
     String name();
 }

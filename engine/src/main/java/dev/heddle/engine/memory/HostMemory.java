@@ -38,6 +38,12 @@ final class HostMemory implements DeviceMemory {
     }
 
     @Override
+    public Statistics statistics() {
+        return new Statistics(NativeMemory.bytesInUse(), NativeMemory.peakBytesInUse(), NativeMemory.bytesReserved(),
+                NativeMemory.nativeAllocations());
+    }
+
+    @Override
     public String name() {
         return "cpu";
     }
