@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <vector>
+#include "elements.h"
 
 #define API extern "C" __attribute__((visibility("default")))
 
@@ -72,34 +73,18 @@ double load(const char* p, int type, int64_t i) {
   switch (type) {
     case F64: return ((const double*) p)[i];
     case F32: return ((const float*) p)[i];
-    case BF16: {
-      uint32_t bits = (uint32_t) ((const uint16_t*) p)[i] << 16;
-      float f;
-      memcpy(&f, &bits, 4);
-      return f;
-    }
-    default: {
-      uint16_t h = ((const uint16_t*) p)[i];
-      int e = h >> 10 & 31, m = h & 1023;
-      double v = e == 31 ? (m ? NAN : INFINITY) : e ? std::ldexp(1024 + m, e - 25) : std::ldexp(m, -24);
-      return h & 0x8000 ? -v : v;
-    }
+    case BF16: return from_bf16(((const uint16_t*) p)[i]);
+    default: return from_f16(((const uint16_t*) p)[i]);
   }
 }
 
 void store(char* p, int type, int64_t i, double v) {
-  if (type == F64) { ((double*) p)[i] = v; return; }
-  float f = (float) v;
-  if (type == F32) { ((float*) p)[i] = f; return; }
-  uint32_t bits;
-  memcpy(&bits, &f, 4);
-  uint16_t& out = ((uint16_t*) p)[i];
-  if (f != f) { out = 0x7fff; return; }
-  if (type == BF16) { out = (bits + 0x7fff + (bits >> 16 & 1)) >> 16; return; }
-  uint32_t sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
-  if (rest >= 0x47800000) out = sign | 0x7c00;
-  else if (rest < 0x38800000) out = sign | (uint32_t) std::nearbyint(std::ldexp(std::fabs((double) f), 24));
-  else out = sign | (rest - 0x38000000 + 0xfff + (rest >> 13 & 1)) >> 13;
+  switch (type) {
+    case F64: ((double*) p)[i] = v; break;
+    case F32: ((float*) p)[i] = (float) v; break;
+    case BF16: ((uint16_t*) p)[i] = to_bf16((float) v); break;
+    default: ((uint16_t*) p)[i] = to_f16((float) v);
+  }
 }
 
 int64_t index_of(const Layout& l, int64_t row, int64_t column) {

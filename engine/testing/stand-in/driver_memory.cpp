@@ -8,7 +8,7 @@
 const size_t PAGE = 4096, GUARD = 64, ALIGN = 256;
 
 // Layout of a mapping: the block (its end as near to the last page as its alignment allows), guard bytes, a closed page.
-static size_t mapped(size_t n) { return (n + GUARD + ALIGN - 1 + PAGE - 1) / PAGE * PAGE; }
+static size_t mapped(size_t n) { return (n + GUARD + PAGE - 1) / PAGE * PAGE; }
 static char* mapping(char* block) { return (char*) ((size_t) block / PAGE * PAGE); }
 
 static bool damaged(char* p, size_t n) {

@@ -234,7 +234,8 @@ int main(int, char** argv) {
   cuda = dlopen((home + "/libcuda.so.1").c_str(), RTLD_NOW | RTLD_LOCAL);
   rtc = dlopen((home + "/libnvrtc.so.13").c_str(), RTLD_NOW | RTLD_LOCAL);
   blas = dlopen((home + "/libcublasLt.so.13").c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!cuda || !rtc || !blas) { printf("FAIL %s\n", dlerror()); return 1; }
+  dnn_library = dlopen((home + "/libcudnn.so.9").c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!cuda || !rtc || !blas || !dnn_library) { printf("FAIL %s\n", dlerror()); return 1; }
   void* context;
   int n;
   check(cu("cuDeviceGetCount", &n) == 3, "nothing before cuInit");
@@ -260,6 +261,7 @@ int main(int, char** argv) {
   tiles(load(tile));
   faults(image);
   matmuls();
+  cudnn();
   printf(failures ? "%d checks failed\n" : "all checks passed\n", failures);
   return failures != 0;
 }

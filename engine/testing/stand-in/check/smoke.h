@@ -15,7 +15,7 @@ inline void check(bool ok, const char* what) {
   printf("%s %s\n", ok ? "ok  " : "FAIL", what);
   failures += !ok;
 }
-inline void *cuda, *rtc, *blas;
+inline void *cuda, *rtc, *blas, *dnn_library;
 template <class... A> int call(void* library, const char* name, A... a) {
   auto f = (int (*)(A...)) dlsym(library, name);
   if (!f) { printf("FAIL no %s\n", name); exit(1); }
@@ -75,3 +75,4 @@ inline double from_f16(uint16_t h) {
 }
 
 void matmuls();                                                // matmul.cpp
+void cudnn();                                                  // cudnn.cpp

@@ -55,6 +55,16 @@ final class Evaluation {
         }
     }
 
+    /** Does something while no evaluation launches anything. */
+    static void exclusively(Runnable work) {
+        LOCK.lock();
+        try {
+            work.run();
+        } finally {
+            LOCK.unlock();
+        }
+    }
+
     /** Evaluates everything the calling thread has recorded and not consumed. */
     static void evaluateLooseEnds() {
         evaluate(Recorder.current().looseEnds());

@@ -47,6 +47,11 @@ final class HostData {
         DeviceMemory memory = Runtime.of(device).memory();
         Buffer buffer = Buffer.allocate(memory, spec.bytes(), Debug.trace() ? "tensor " + spec + " made at " + Evaluation.userCode() : spec);
         memory.upload(values, buffer.address());
+        return leaf(buffer, spec, device);
+    }
+
+    /** A DATA leaf whose contiguous values lie in a buffer. */
+    static Tensor leaf(Buffer buffer, Spec spec, Device device) {
         Node node = new Node(Source.DATA, Node.NO_INPUTS, List.of(spec), false);
         node.device = device;
         node.evaluated(0, buffer);

@@ -17,7 +17,7 @@ import picocli.CommandLine.ScopeType;
  */
 @Command(name = "heddle", mixinStandardHelpOptions = true, version = "Heddle 0.1.0",
         description = "Trains models, uses them, and says what it runs on.",
-        subcommands = {TrainCommand.class, PredictCommand.class, DevicesCommand.class})
+        subcommands = {TrainCommand.class, PredictCommand.class, GenerateCommand.class, DevicesCommand.class})
 public final class Heddle {
     @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where an error came from.")
     private boolean stacktrace;

@@ -41,12 +41,12 @@ final class MnistData {
     private final float mean;
     private final float std;
 
-    /** Of the uncompressed content, or of the .gz file as it is published. */
-    private record Checksum(String algorithm, boolean compressed, String hex) {
+    /** A SHA-256 of the uncompressed content, or of the .gz file as it is published. */
+    private record Checksum(boolean compressed, String hex) {
         boolean matches(byte[] gz, byte[] content) {
             byte[] bytes = compressed ? gz : content;
             try {
-                return bytes != null && HexFormat.of().formatHex(MessageDigest.getInstance(algorithm).digest(bytes)).equals(hex);
+                return bytes != null && HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes)).equals(hex);
             } catch (NoSuchAlgorithmException e) {
                 throw new IllegalStateException(e);
             }
@@ -72,13 +72,13 @@ final class MnistData {
                 sha256("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2")), 0.1307f, 0.3081f);
     }
 
-    /** Clothes (Xiao, Rasul and Vollgraf, 2017). Its authors publish MD5 sums of the compressed files. */
+    /** Clothes (Xiao, Rasul and Vollgraf, 2017). */
     static MnistData fashionMnist() {
         return new MnistData("fashion-mnist", List.of("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"), null, List.of(
-                new Checksum("MD5", true, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-                new Checksum("MD5", true, "25c81989df183df01b3e8a0aad5dffbe"),
-                new Checksum("MD5", true, "bef4ecab320f06d8554ea6380940ec79"),
-                new Checksum("MD5", true, "bb300cfdad3c16e7a12a480ee83cd310")), 0.2860f, 0.3530f);
+                sha256OfGz("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+                sha256OfGz("a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+                sha256OfGz("346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+                sha256OfGz("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5")), 0.2860f, 0.3530f);
     }
 
     /** A data set that can be had nowhere, for tests of what is said then. */
@@ -87,7 +87,11 @@ final class MnistData {
     }
 
     private static Checksum sha256(String hex) {
-        return new Checksum("SHA-256", false, hex);
+        return new Checksum(false, hex);
+    }
+
+    private static Checksum sha256OfGz(String hex) {
+        return new Checksum(true, hex);
     }
 
     /** The training images, {@code (1, 28, 28)} each, normalised. */

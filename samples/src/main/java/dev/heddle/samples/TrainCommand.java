@@ -30,11 +30,13 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /** Trains one of the sample models on real data, and says how well it did. */
-@Command(name = "train", mixinStandardHelpOptions = true, description = "Train a model.", sortOptions = false)
+@Command(name = "train", mixinStandardHelpOptions = true, description = "Train a model.", sortOptions = false,
+        subcommands = TrainGptCommand.class)
 final class TrainCommand implements Callable<Integer> {
     /** What can be trained. */
     enum Task {
@@ -57,7 +59,7 @@ final class TrainCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(paramLabel = "TASK", description = "One of ${COMPLETION-CANDIDATES}.", converter = TaskConverter.class,
+    @Parameters(arity = "0..1", paramLabel = "TASK", description = "One of ${COMPLETION-CANDIDATES}; or gpt, which has options of its own.", converter = TaskConverter.class,
             completionCandidates = TaskConverter.class)
     private Task task;
 
@@ -87,6 +89,9 @@ final class TrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (task == null) {
+            throw new ParameterException(spec.commandLine(), "Missing required parameter: 'TASK'");
+        }
         boolean xor = task == Task.XOR;
         int passes = epochs != null ? epochs : xor ? 500 : 12;
         int size = batchSize != null ? batchSize : xor ? 4 : 64;
@@ -156,7 +161,8 @@ final class TrainCommand implements Callable<Integer> {
         }
     }
 
-    private static void requireWritable(Path folder) {
+    /** Fails at once, not after the training, if a folder cannot be written. */
+    static void requireWritable(Path folder) {
         try {
             Files.createDirectories(folder);
             Files.delete(Files.createTempFile(folder, "probe", ".tmp"));

@@ -26,8 +26,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 class ReadmeTest {
     private static final String IMPORTS = """
             import dev.heddle.engine.*;
+            import dev.heddle.engine.cuda.CudaKernel;
             import dev.heddle.layers.*;
             import dev.heddle.training.*;
+            import java.util.List;
             """;
 
     @TempDir

@@ -157,6 +157,11 @@ public final class CpuBackend implements Backend {
         return preferred != null ? preferred : other.get();
     }
 
+    /** The kernel of a step that is part of a task: for one thread. */
+    static Kernel ofOneThread(Step step) {
+        return step.op() instanceof MatMul ? kernel(step) : loops(step, 1);
+    }
+
     /** The generated kernel of an elementwise step or a reduction, its work split as for that many threads. */
     static Kernel loops(Step step, int threads) {
         List<Layout> in = step.inputLayouts();

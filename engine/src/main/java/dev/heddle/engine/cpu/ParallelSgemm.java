@@ -73,7 +73,7 @@ final class ParallelSgemm {
         int threads = pool.threads();
         long flops = Math.max(1, 2 * m * n * k);
         tiles.cut(m, n, 1);
-        if (threads == 1 || flops * batch < MatMulTiles.SMALL_FLOPS) {
+        if (pool.inline() || flops * batch < MatMulTiles.SMALL_FLOPS) {
             runTiles(0, batch);
             return;
         }

@@ -1,14 +1,17 @@
 // Softmax, the norms and their like: several steps, one trip through memory.
 package dev.heddle.engine.cpu;
 
+import dev.heddle.engine.op.MatMul;
 import dev.heddle.engine.plan.Call;
 import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
 import dev.heddle.engine.plan.Step;
 import dev.heddle.engine.plan.Step.Operand;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.function.IntConsumer;
 
 /**
@@ -29,7 +32,8 @@ final class RowBlocks implements Kernel, IntConsumer {
     private final int blockRows;
     private final int external; // operands of all steps
     private final int[] firstOperand; // by step
-    private final long[] rowBytes; // by operand
+    private final long[] rowBytes; // by operand, unless it has offsets
+    private final long[][] rowOffsets; // by operand, then by row, in bytes: of operands whose rows do not lie at equal distances
     private final long[] internal; // by operand, its offset in the scratch memory, -1 if it lies outside
     private final long stepScratch; // where, in a part's scratch memory, the steps' own begins
     private final long scratchBytes; // of a part
@@ -44,23 +48,33 @@ final class RowBlocks implements Kernel, IntConsumer {
         external = operands.size();
         firstOperand = new int[steps.size()];
         rowBytes = new long[external];
+        rowOffsets = new long[external][];
         internal = new long[external];
         long widest = 1;
         long elements = 0;
         int[] leading = new int[external];
+        boolean oneByOne = false;
         for (int i = 0, operand = 0; i < steps.size(); i++) {
             firstOperand[i] = operand;
             Step step = steps.get(i);
             for (int k = step.inputs().size() + step.outputs().size(); k > 0; k--, operand++) {
                 leading[operand] = call.rows().leading().get(i);
-                var layout = operands.get(operand).layout();
-                rowBytes[operand] = layout.rowStride(leading[operand]).getAsLong() * layout.dtype().bytes();
+                int input = operand - firstOperand[i];
+                Layout layout = input < step.inputs().size() ? Call.walked(step, input) : operands.get(operand).layout();
+                OptionalLong stride = layout.rowStride(leading[operand]);
+                if (stride.isPresent()) {
+                    rowBytes[operand] = stride.getAsLong() * layout.dtype().bytes();
+                } else {
+                    rowOffsets[operand] = offsets(layout, leading[operand]);
+                    oneByOne = true;
+                }
+                oneByOne |= step.op() instanceof MatMul;
                 widest = Math.max(widest, layout.shape().elements() / rows * layout.dtype().bytes());
             }
-            elements += step.inputs().isEmpty() ? 0 : step.inputs().getFirst().layout().shape().elements();
+            elements += step.inputs().isEmpty() ? 0 : work(step);
         }
         int parts = elements < PARALLEL ? 1 : (int) Math.min(rows, (long) PARTS_PER_THREAD * WorkerPool.shared().threads());
-        blockRows = (int) Math.max(1, Math.min((rows + parts - 1) / parts, BLOCK_BYTES / widest));
+        blockRows = oneByOne ? 1 : (int) Math.max(1, Math.min((rows + parts - 1) / parts, BLOCK_BYTES / widest));
         long scratch = 0;
         Map<Integer, Long> placed = new HashMap<>();
         for (int k = 0; k < external; k++) {
@@ -93,6 +107,26 @@ final class RowBlocks implements Kernel, IntConsumer {
         scratchBytes = scratch + align(kernelScratch);
     }
 
+    private static long work(Step step) {
+        Layout first = step.inputs().getFirst().layout();
+        return step.op() instanceof MatMul ? step.outputs().getFirst().layout().shape().elements() * first.shape().dim(-1) / 8
+                : first.shape().elements();
+    }
+
+    /** Where each row begins, in bytes. */
+    private static long[] offsets(Layout layout, int leading) {
+        long[] offsets = {0};
+        for (int axis = 0; axis < leading; axis++) {
+            int extent = Math.toIntExact(layout.shape().dim(axis));
+            long[] next = new long[offsets.length * extent];
+            for (int i = 0; i < next.length; i++) {
+                next[i] = offsets[i / extent] + i % extent * layout.stride(axis) * layout.dtype().bytes();
+            }
+            offsets = next;
+        }
+        return offsets;
+    }
+
     private static long align(long bytes) {
         return (bytes + 63) & -64;
     }
@@ -103,8 +137,12 @@ final class RowBlocks implements Kernel, IntConsumer {
         for (int i = 0; i < steps.size(); i++) {
             Step step = steps.get(i);
             int axes = leading.get(i);
-            Kernel kernel = CpuBackend.loops(new Step(step.op(), step.prologue(), step.epilogue(), rows(step.inputs(), axes, rows),
-                    rows(step.outputs(), axes, rows), step.node()), 1);
+            List<Operand> inputs = new ArrayList<>();
+            for (int k = 0; k < step.inputs().size(); k++) {
+                inputs.add(new Operand(step.inputs().get(k).storage(), Call.walked(step, k)));
+            }
+            Kernel kernel = CpuBackend.ofOneThread(new Step(step.op(), step.prologue(), step.epilogue(), rows(inputs, axes, rows),
+                    rows(step.outputs(), axes, rows), step.node()));
             kernels.add(kernel);
             arguments.add(new long[step.inputs().size() + step.outputs().size() + (kernel.workspaceBytes() > 0 ? 1 : 0)]);
         }
@@ -143,7 +181,8 @@ final class RowBlocks implements Kernel, IntConsumer {
             long[] arguments = block.arguments[i];
             int operands = (i + 1 < firstOperand.length ? firstOperand[i + 1] : external) - firstOperand[i];
             for (int k = 0, operand = firstOperand[i]; k < operands; k++, operand++) {
-                arguments[k] = internal[operand] < 0 ? addresses[operand] + row * rowBytes[operand] : scratch + internal[operand];
+                arguments[k] = internal[operand] >= 0 ? scratch + internal[operand]
+                        : addresses[operand] + (rowOffsets[operand] == null ? row * rowBytes[operand] : rowOffsets[operand][(int) row]);
             }
             if (arguments.length > operands) {
                 arguments[operands] = scratch + stepScratch;

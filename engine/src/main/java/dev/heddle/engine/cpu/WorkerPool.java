@@ -126,7 +126,8 @@ public final class WorkerPool {
         rangeBody.run(from, to);
     }
 
-    private boolean inline() {
+    /** Whether a call from here would run inline: there is one thread, or this is inside a task. */
+    boolean inline() {
         return workers.length == 0 || Thread.currentThread() instanceof Worker || turn.isHeldByCurrentThread();
     }
 

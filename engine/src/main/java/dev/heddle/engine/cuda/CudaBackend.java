@@ -37,8 +37,8 @@ public final class CudaBackend implements Backend {
     /** Plans are captured into CUDA graphs ({@code -Dheddle.cuda.graphs=false} switches that off). */
     private static final boolean GRAPHS = !"false".equals(System.getProperty("heddle.cuda.graphs")) && !SYNCHRONOUS;
 
-    private final CudaDevice device;
-    private final CudaMemory memory;
+    final CudaDevice device;
+    final CudaMemory memory;
     private final CudaModules modules;
     private final Kernels kernels;
     private final Cuda cuda;

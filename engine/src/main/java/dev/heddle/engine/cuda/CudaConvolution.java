@@ -100,7 +100,8 @@ final class CudaConvolution implements Kernel {
     }
 
     private static long tensor(int type, Layout layout) {
-        long[] strides = layout.strides().clone();
+        // as they are, but in the one form that cuDNN knows them by where an axis has extent 1
+        long[] strides = (channelsLast(layout.dtype()) ? Layout.channelsLast(layout.spec()) : Layout.contiguous(layout.spec())).strides();
         if (layout.shape().rank() == 3) { // (N, C, L) as (N, C, 1, L)
             strides = new long[] {strides[0], strides[1], strides[2] * layout.shape().dim(2), strides[2]};
         }
@@ -135,14 +136,14 @@ final class CudaConvolution implements Kernel {
             LOG.warn("cuda: {}: {}; chosen again", kept, e.toString());
         }
         List<CudnnConvolution.Algorithm> candidates = timed(device, memory, bytes);
-        // an algorithm's mathType may be another than was asked for; f32 must not become tf32 behind the user's back
+        // algorithms of other math types are offered too; f32 must not become tf32 behind the user's back
         CudnnConvolution.Algorithm best = candidates.stream().filter(CudnnConvolution.Algorithm::deterministic)
-                .filter(a -> math != Cudnn.CUDNN_FMA_MATH || a.mathType() == math || a.mathType() == Cudnn.CUDNN_DEFAULT_MATH)
+                .filter(a -> math != Cudnn.CUDNN_FMA_MATH || a.mathType() == math)
                 .min(Comparator.comparingDouble(a -> a.milliseconds() < 0 ? candidates.indexOf(a) : a.milliseconds())).orElse(null);
         if (best == null) {
             return false;
         }
-        use(best.algo(), best.mathType() == Cudnn.CUDNN_DEFAULT_MATH && math == Cudnn.CUDNN_FMA_MATH ? math : best.mathType());
+        use(best.algo(), best.mathType());
         try {
             CudaModules.keep(kept, (best.algo() + " " + best.mathType()).getBytes(StandardCharsets.US_ASCII));
         } catch (IOException e) {

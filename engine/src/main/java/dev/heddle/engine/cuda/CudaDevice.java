@@ -19,7 +19,7 @@ final class CudaDevice {
     final int sharedBytesPerBlock; // after asking for more than the default 48 KiB
     final String architecture; // sm_90
     final String name; // NVIDIA H200
-    private final long context;
+    final long context;
     private final ThreadLocal<Boolean> entered = ThreadLocal.withInitial(() -> false);
 
     /**

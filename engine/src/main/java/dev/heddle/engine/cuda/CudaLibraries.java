@@ -88,7 +88,8 @@ public final class CudaLibraries {
             return new Found(library.name, null, null, String.join("; ", library.tried()));
         }
         try {
-            return new Found(library.name, library.path(), version.get(), null);
+            String binding = Bindings.CHOSEN == null ? "" : ", called through " + Bindings.NAME;
+            return new Found(library.name, library.path(), version.get() + binding, null);
         } catch (CudaException e) {
             return new Found(library.name, library.path(), null, e.getMessage());
         }

@@ -136,6 +136,16 @@ final class CudaMemory implements DeviceMemory {
         Driver.eventRecord(events[(int) (fence % EVENTS)], device.stream);
     }
 
+    /** Waits until what was launched before the last fence has run. */
+    void awaitFence() {
+        device.enter();
+        long event;
+        synchronized (this) {
+            event = events[(int) (fence % EVENTS)];
+        }
+        Driver.eventSynchronize(event);
+    }
+
     @Override
     public void upload(MemorySegment source, long address) {
         long bytes = source.byteSize();

@@ -102,7 +102,7 @@ final class NativeLibrary {
                 handle = 0;
             }
         } else if (Bindings.CHOSEN != null && Bindings.CHOSEN.version(name) != null) {
-            note("the binding " + Bindings.NAME + " needs " + fileName(Bindings.CHOSEN.version(name)) + " and no other version");
+            note("the binding " + Bindings.NAME + " needs " + fileName(Bindings.CHOSEN.version(name)) + ", no other version");
         }
     }
 

@@ -26,11 +26,11 @@ public final class Buffer implements AutoCloseable {
     private final Release release;
     private long version;
 
-    private Buffer(DeviceMemory memory, long address, long bytes, Object owner) {
+    private Buffer(DeviceMemory memory, long address, long bytes, Object owner, Runnable giveBack) {
         this.memory = memory;
         this.address = address;
         this.bytes = bytes;
-        this.release = new Release(this, owner);
+        this.release = new Release(this, owner, giveBack);
         LIVE.add(release);
         TENSOR_BYTES.addAndGet(bytes);
     }
@@ -42,20 +42,32 @@ public final class Buffer implements AutoCloseable {
      * @throws DeviceOutOfMemoryException if there is none, after what can be returned has been; it lists the largest owners
      */
     public static Buffer allocate(DeviceMemory memory, long bytes, Object owner) {
+        long address = take(memory, bytes, owner);
+        return new Buffer(memory, address, bytes, owner, () -> memory.free(address, bytes));
+    }
+
+    private static long take(DeviceMemory memory, long bytes, Object owner) {
         drain();
-        long address;
         try {
-            address = memory.allocate(bytes);
+            return memory.allocate(bytes);
         } catch (DeviceOutOfMemoryException first) {
             System.gc(); // unreachable buffers are only found by a collection
             drain();
             try {
-                address = memory.allocate(bytes);
+                return memory.allocate(bytes);
             } catch (DeviceOutOfMemoryException second) {
                 throw new DeviceOutOfMemoryException(owner + ": " + second.getMessage() + usage(memory));
             }
         }
-        return new Buffer(memory, address, bytes, owner);
+    }
+
+    /**
+     * Memory of somebody else, at least 64-byte aligned.
+     *
+     * @param giveBack called once, on any thread, instead of returning it to the pool
+     */
+    public static Buffer borrow(DeviceMemory memory, long address, long bytes, Object owner, Runnable giveBack) {
+        return new Buffer(memory, address, bytes, owner, giveBack);
     }
 
     /** Bytes in use by owner, the largest first. */
@@ -136,27 +148,27 @@ public final class Buffer implements AutoCloseable {
 
     private static final class Release extends PhantomReference<Buffer> {
         private final DeviceMemory memory;
-        private final long address;
         private final long bytes;
         private final Object owner;
+        private final Runnable giveBack;
         private volatile boolean done;
         private boolean ofPlan;
 
-        Release(Buffer buffer, Object owner) {
+        Release(Buffer buffer, Object owner, Runnable giveBack) {
             super(buffer, QUEUE);
             this.memory = buffer.memory;
             this.owner = owner;
-            this.address = buffer.address;
             this.bytes = buffer.bytes;
+            this.giveBack = giveBack;
         }
 
         void run() {
             if (LIVE.remove(this)) {
                 done = true;
-                memory.free(address, bytes);
                 if (!ofPlan) {
                     TENSOR_BYTES.addAndGet(-bytes);
                 }
+                giveBack.run();
             }
         }
     }

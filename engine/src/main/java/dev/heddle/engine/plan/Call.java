@@ -1,6 +1,8 @@
 // What a backend makes one kernel of: a step, or several that run better together.
 package dev.heddle.engine.plan;
 
+import dev.heddle.engine.Shape;
+import dev.heddle.engine.op.MatMul;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -14,13 +16,24 @@ import java.util.stream.Stream;
 public record Call(List<Step> steps, Rows rows) {
     /**
      * The steps compute every row of their outputs from the same row of their inputs, or from inputs that all rows share:
-     * softmax and the norms are such. So a block of rows can go through all steps while it is in the cache.
+     * softmax and the norms are such, and attention, whose rows are its heads. So a block of rows can go through all steps while it is in the cache.
      *
      * @param count number of rows
      * @param leading by step, how many leading axes the rows are
      * @param internal storages that only these steps use; they have no memory outside the call
      */
     public record Rows(long count, List<Integer> leading, Set<Integer> internal) {}
+
+    /** An input as a step runs over it: broadcast to the step's leading axes. */
+    public static Layout walked(Step step, int input) {
+        Layout layout = step.inputs().get(input).layout();
+        if (!(step.op() instanceof MatMul)) {
+            return layout;
+        }
+        Shape out = step.outputs().getFirst().layout().shape();
+        int rank = out.rank();
+        return layout.expand(out.with(rank - 2, layout.shape().dim(-2)).with(rank - 1, layout.shape().dim(-1)));
+    }
 
     /** The inputs, then the outputs, of each step in turn: what the kernel gets the addresses of. */
     public List<Step.Operand> operands() {

@@ -3,6 +3,7 @@ package dev.heddle.engine.plan;
 
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.MatMul;
 import dev.heddle.engine.op.Reduce;
 import dev.heddle.engine.plan.Step.Operand;
 import java.util.ArrayList;
@@ -16,7 +17,7 @@ import java.util.Set;
 /** Looks at neighbouring steps only; their order stays. */
 final class Calls {
     /** A row has to fit into a core's cache a few times over, and there must be enough rows to go round. */
-    private static final long LONGEST_ROW = 16 << 10;
+    private static final long LONGEST_ROW = 64 << 10; // elements
     private static final long FEWEST_ROWS = 16;
 
     private final List<Step> steps;
@@ -111,13 +112,17 @@ final class Calls {
 
     /** Into how many rows a step may divide, most first. */
     private List<Long> counts(Step step) {
-        boolean goes = step.op() instanceof Elementwise || step.op() instanceof Reduce;
+        boolean goes = step.op() instanceof Elementwise || step.op() instanceof Reduce || step.op() instanceof MatMul;
         if (!goes || domain(step).elements() == 0
                 || step.outputs().stream().anyMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE)) {
             return List.of();
         }
         Shape domain = domain(step);
-        int most = step.op() instanceof Reduce reduce ? reduce.axes().getFirst() : domain.rank();
+        int most = switch (step.op()) {
+            case Reduce reduce -> reduce.axes().getFirst();
+            case MatMul product -> domain.rank() - 2;
+            default -> domain.rank();
+        };
         List<Long> counts = new ArrayList<>();
         long count = 1;
         for (int i = 0; i < most; i++) {
@@ -138,14 +143,17 @@ final class Calls {
         return i;
     }
 
-    /** Whether a step fits behind the others of a group: every row read is one that was written for the same row, or shared. */
+    /**
+     * Whether a step fits behind the others of a group: every row read of what they write is the one written for the same row. What
+     * comes from elsewhere may lie anyhow.
+     */
     private static boolean join(Step step, long count, Map<Integer, Long> written) {
         int leading = leading(step, count);
-        for (Operand input : step.inputs()) {
-            OptionalLong stride = input.layout().rowStride(leading);
-            Long writers = written.get(input.storage());
-            if (stride.isEmpty() || writers != null
-                    && (stride.getAsLong() != writers || !staysInRow(input.layout(), leading, writers))) {
+        for (int k = 0; k < step.inputs().size(); k++) {
+            Layout input = Call.walked(step, k);
+            OptionalLong stride = input.rowStride(leading);
+            Long writers = written.get(step.inputs().get(k).storage());
+            if (writers != null && (stride.isEmpty() || stride.getAsLong() != writers || !staysInRow(input, leading, writers))) {
                 return false;
             }
         }

@@ -139,14 +139,14 @@ public final class Layout {
         return OptionalLong.of(stride);
     }
 
-    /** {@code rows} neighbours along the first {@code leading} axes, which must be one run; without the offset. */
+    /** {@code rows} neighbours along the first {@code leading} axes, which must be one run unless it is one; without the offset. */
     public Layout rows(int leading, long rows) {
         Shape block = shape;
         long[] moved = strides.clone();
         for (int i = 0; i < leading; i++) {
             block = block.with(i, i == leading - 1 ? rows : 1);
         }
-        moved[leading - 1] = rowStride(leading).getAsLong();
+        moved[leading - 1] = rowStride(leading).orElse(0);
         return new Layout(dtype, block, moved, 0);
     }
 

@@ -2,6 +2,7 @@
 package dev.heddle.engine;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.heddle.testing.TensorAssertions;
 import java.util.ArrayList;
@@ -24,6 +25,10 @@ class RandomGraphTest {
     @BeforeAll
     static void needsTheDevice() {
         OpTableTest.needsTheDevice();
+    }
+
+    static IntStream fewSeeds() {
+        return IntStream.range(0, GRAPHS / 4);
     }
 
     @AfterEach
@@ -54,6 +59,45 @@ class RandomGraphTest {
                 TensorAssertions.assertClose(exact, unfused.get(i), 1e-3, 1e-3 * Math.max(1, scale), what + ", unfused");
             }
         }
+    }
+
+    @ParameterizedTest
+    @MethodSource("fewSeeds")
+    void batchesOfProductsAndSoftmaxAgree(int seed) {
+        Random random = new Random(seed);
+        long[] dims = {1 + random.nextInt(5), 2 + random.nextInt(8), 1 + random.nextInt(40), 1 + random.nextInt(20)}; // B, T, H, D
+        List<Tensor> leaves = new ArrayList<>();
+        for (int i = 0; i < 3; i++) {
+            leaves.add(new Generator(seed + 1000L * i).randn(dims));
+        }
+        Tensor.eval(leaves.toArray(new Tensor[0]));
+        List<Object> expected = ReferenceEvaluation.evaluate(attention(leaves, seed % 2 == 0).toArray(new Tensor[0]));
+        for (boolean fusion : new boolean[] {true, false}) {
+            Debug.fusion(fusion);
+            List<Tensor> outputs = attention(leaves, seed % 2 == 0);
+            Tensor.eval(outputs.toArray(new Tensor[0]));
+            for (int i = 0; i < outputs.size(); i++) {
+                TensorAssertions.assertClose((double[]) expected.get(i), outputs.get(i).toDoubleArray(), 1e-4, 1e-4,
+                        "graph " + seed + ", output " + i + ", fusion " + fusion);
+            }
+            if (fusion && dims[0] * dims[2] >= 16) {
+                assertTrue(Debug.lastPlan().toString().contains(" rows)"), "not grouped:\n" + Debug.lastPlan());
+            }
+        }
+    }
+
+    /** Softmax of products of heads that lie side by side, and its gradients. */
+    private static List<Tensor> attention(List<Tensor> leaves, boolean masked) {
+        Tensor q = leaves.get(0).permute(0, 2, 1, 3); // (B, H, T, D)
+        Tensor k = leaves.get(1).permute(0, 2, 3, 1); // (B, H, D, T)
+        Tensor v = leaves.get(2).permute(0, 2, 1, 3);
+        Tensor s = q.matmul(k).mul(0.3); // (B, H, T, T)
+        Tensor t = Tensor.arange(s.dim(3));
+        s = masked ? t.unsqueeze(1).ge(t).where(s, Tensor.scalar(-1e9)) : s;
+        Tensor y = Functional.softmax(s, -1).matmul(v).permute(0, 2, 1, 3).tanh(); // (B, T, H, D)
+        List<Tensor> outputs = new ArrayList<>(List.of(y));
+        outputs.addAll(Gradients.of(y.square().sum(), leaves.toArray(new Tensor[0])));
+        return outputs;
     }
 
     /** A few outputs of a random graph, and gradients of one; even seeds have no products, whose bits depend on the layout. */

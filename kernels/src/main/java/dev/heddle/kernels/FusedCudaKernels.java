@@ -1,0 +1,67 @@
+// How the engine finds the custom kernels: which fused op is launched by what.
+package dev.heddle.kernels;
+
+import dev.heddle.engine.cuda.Cuda;
+import dev.heddle.engine.cuda.FusedKernels;
+import dev.heddle.engine.fused.CrossEntropy;
+import dev.heddle.engine.fused.LayerNorm;
+import dev.heddle.engine.fused.RmsNorm;
+import dev.heddle.engine.fused.Softmax;
+import dev.heddle.engine.op.Fused;
+import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Kernel;
+import java.util.List;
+
+/** Kernels of {@code cuda-src} for {@code F32}, {@code BF16} and {@code F16}; tensors without elements are left to the decomposition. */
+public final class FusedCudaKernels implements FusedKernels {
+    private static final long MOST_ROWS = Integer.MAX_VALUE; // of a grid
+    private static final long MOST_COLUMNS = 1 << 30;
+
+    private interface Launcher {
+        Kernel launch(FusedCall call);
+    }
+
+    /** Used by the service loader. */
+    public FusedCudaKernels() {}
+
+    private static Launcher launcher(Fused op) {
+        return switch (op) {
+            case Softmax s -> call -> SoftmaxKernels.forward(s, call);
+            case Softmax.Backward s -> call -> SoftmaxKernels.backward(s, call);
+            case CrossEntropy c -> call -> CrossEntropyKernels.forward(c, call);
+            case CrossEntropy.Backward c -> call -> CrossEntropyKernels.backward(c, call);
+            case LayerNorm n -> call -> NormKernels.layerNorm(n, call);
+            case LayerNorm.Backward _ -> call -> NormKernels.layerNormBackward(call);
+            case RmsNorm n -> call -> NormKernels.rmsNorm(n, call);
+            case RmsNorm.Backward _ -> call -> NormKernels.rmsNormBackward(call);
+            case ResidualLayerNorm n -> call -> NormKernels.residualLayerNorm(n, call);
+            case ResidualLayerNorm.Backward _ -> call -> NormKernels.layerNormBackward(call);
+            case ResidualRmsNorm n -> call -> NormKernels.residualRmsNorm(n, call);
+            case ResidualRmsNorm.Backward _ -> call -> NormKernels.rmsNormBackward(call);
+            case BiasActivation a -> call -> ActivationKernels.bias(a, call);
+            case BiasActivation.Backward a -> call -> ActivationKernels.biasBackward(a, call);
+            case SwiGlu _ -> ActivationKernels::swiGlu;
+            case SwiGlu.Backward _ -> ActivationKernels::swiGluBackward;
+            case ScaledDotProductAttention a -> call -> AttentionKernels.forward(a, call);
+            case ScaledDotProductAttention.Backward a -> call -> AttentionKernels.backward(a, call);
+            default -> null;
+        };
+    }
+
+    @Override
+    public boolean supports(Fused op, List<Spec> inputs) {
+        if (launcher(op) == null || inputs.stream().anyMatch(x -> x.shape().elements() == 0)) {
+            return false;
+        }
+        boolean attention = op instanceof ScaledDotProductAttention || op instanceof ScaledDotProductAttention.Backward;
+        Spec x = inputs.getFirst();
+        long columns = x.shape().dim(-1);
+        return Catalogue.SOFTMAX_FORWARD.dtypes().contains(x.dtype()) && columns <= MOST_COLUMNS && x.shape().elements() / columns <= MOST_ROWS
+                && (!attention || AttentionKernels.supports(inputs));
+    }
+
+    @Override
+    public Kernel kernel(Fused op, List<Spec> inputs, List<Spec> outputs, Cuda cuda) {
+        return launcher(op).launch(new FusedCall(inputs, outputs, cuda));
+    }
+}

@@ -1,0 +1,101 @@
+// Writes text with a language model, one token at a time.
+package dev.heddle.samples;
+
+import dev.heddle.engine.Tensor;
+import dev.heddle.layers.Gpt;
+import dev.heddle.layers.KeyValueCache;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+
+/**
+ * Samples from the model's distribution, made sharper by a low temperature, and cut to its {@code topK} likeliest tokens and to
+ * those that make up {@code topP} of the probability (Holtzman et al., 2020).
+ */
+final class TextGenerator {
+    private final Gpt model;
+    private final CharTokenizer tokenizer;
+    private final double temperature;
+    private final int topK;
+    private final double topP;
+    private final SplittableRandom random;
+
+    /** Temperature 0 always takes the likeliest token. */
+    TextGenerator(Gpt model, CharTokenizer tokenizer, double temperature, int topK, double topP, long seed) {
+        if (!(temperature >= 0) || topK < 1 || !(topP > 0 && topP <= 1)) {
+            throw new IllegalArgumentException("generate: temperature " + temperature + ", top-k " + topK + ", top-p " + topP);
+        }
+        this.model = model;
+        this.tokenizer = tokenizer;
+        this.temperature = temperature;
+        this.topK = topK;
+        this.topP = topP;
+        random = new SplittableRandom(seed);
+    }
+
+    /** The prompt and {@code count} characters behind it. */
+    String generate(String prompt, int count) {
+        StringBuilder text = new StringBuilder(prompt);
+        generate(prompt, count, text::append);
+        return text.toString();
+    }
+
+    /** Gives characters to a consumer as they come. */
+    void generate(String prompt, int count, Consumer<String> consumer) {
+        model.eval();
+        int context = model.config().context();
+        int[] history = tokenizer.encode(prompt.isEmpty() ? "\n" : prompt);
+        history = Arrays.copyOfRange(history, Math.max(0, history.length - context / 2), history.length);
+        List<KeyValueCache> caches = model.caches();
+        int[] pending = history; // tokens that the caches have not seen
+        for (int i = 0; i < count; i++) {
+            if (caches.getFirst().length() + pending.length > context) { // full: go on from the second half
+                caches = model.caches();
+                pending = Arrays.copyOfRange(history, history.length - context / 2, history.length);
+            }
+            int next = sample(logits(pending, caches));
+            consumer.accept(String.valueOf(tokenizer.decode(next)));
+            pending = new int[] {next};
+            history = Arrays.copyOf(history, history.length + 1);
+            history[history.length - 1] = next;
+        }
+    }
+
+    /** Logits of what follows the last token. */
+    private float[] logits(int[] tokens, List<KeyValueCache> caches) {
+        Tensor x = Tensor.of(Arrays.stream(tokens).asLongStream().toArray(), 1, tokens.length); // (1, T)
+        float[] logits = model.forward(x, caches).slice(1, tokens.length - 1, tokens.length).toFloatArray(); // (1, 1, vocabulary)
+        caches.forEach(KeyValueCache::settle);
+        return logits;
+    }
+
+    private int sample(float[] logits) {
+        int[] order = IntStream.range(0, logits.length).boxed().sorted(Comparator.comparingDouble((Integer i) -> -logits[i]))
+                .mapToInt(i -> i).limit(topK).toArray();
+        if (temperature == 0) {
+            return order[0];
+        }
+        double[] p = new double[order.length];
+        double sum = 0;
+        for (int i = 0; i < p.length; i++) {
+            p[i] = Math.exp((logits[order[i]] - logits[order[0]]) / temperature);
+            sum += p[i];
+        }
+        double kept = 0;
+        int last = 0;
+        while (last < p.length && kept < topP * sum) {
+            kept += p[last++];
+        }
+        double u = random.nextDouble() * kept;
+        for (int i = 0; i < last; i++) {
+            u -= p[i];
+            if (u < 0) {
+                return order[i];
+            }
+        }
+        return order[last - 1];
+    }
+}

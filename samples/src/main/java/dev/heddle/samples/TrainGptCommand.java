@@ -1,0 +1,182 @@
+// heddle train gpt
+package dev.heddle.samples;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.heddle.engine.Debug;
+import dev.heddle.engine.Device;
+import dev.heddle.engine.Tensor;
+import dev.heddle.engine.Variable;
+import dev.heddle.layers.Gpt;
+import dev.heddle.layers.Init;
+import dev.heddle.training.AdamW;
+import dev.heddle.training.Batch;
+import dev.heddle.training.Checkpoint;
+import dev.heddle.training.DataLoader;
+import dev.heddle.training.NonFiniteLossException;
+import dev.heddle.training.Optimizer;
+import dev.heddle.training.Schedule;
+import dev.heddle.training.TokenDataset;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** Trains a character-level GPT on a text, and writes a sample of its own. */
+@Command(name = "gpt", mixinStandardHelpOptions = true, description = "Train a GPT on text: the JDK's sources, or a file.", sortOptions = false)
+final class TrainGptCommand implements Callable<Integer> {
+    private static final double VALIDATION = 0.05; // of the text, its end
+    private static final int VALIDATION_WINDOWS = 256;
+    private static final int SAMPLE = 400;
+    private static final int READ_EVERY = 20; // steps between looks at the loss
+
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = "--text", paramLabel = "FILE", description = "Text to learn from; default: the Java sources of the JDK.")
+    private Path text;
+
+    @Option(names = "--device", defaultValue = "auto", description = "auto, cpu or cuda[:N]; default: ${DEFAULT-VALUE}.")
+    private String device;
+
+    @Option(names = "--layers", defaultValue = "4", description = "Blocks; default: ${DEFAULT-VALUE}.")
+    private int layers;
+
+    @Option(names = "--heads", defaultValue = "8", description = "Attention heads; default: ${DEFAULT-VALUE}.")
+    private int heads;
+
+    @Option(names = "--dim", defaultValue = "256", description = "Features of a position; default: ${DEFAULT-VALUE}.")
+    private int dim;
+
+    @Option(names = "--context", defaultValue = "128", description = "Characters a prediction can see; default: ${DEFAULT-VALUE}.")
+    private int context;
+
+    @Option(names = "--dropout", defaultValue = "0", description = "Default: ${DEFAULT-VALUE}.")
+    private double dropout;
+
+    @Option(names = "--steps", defaultValue = "3000", description = "Default: ${DEFAULT-VALUE}.")
+    private int steps;
+
+    @Option(names = "--batch-size", defaultValue = "16", description = "Windows a step; default: ${DEFAULT-VALUE}.")
+    private int batchSize;
+
+    @Option(names = "--lr", defaultValue = "0.001", description = "Highest learning rate; default: ${DEFAULT-VALUE}.")
+    private double learningRate;
+
+    @Option(names = "--seed", defaultValue = "1", description = "Same seed, same result; default: ${DEFAULT-VALUE}.")
+    private long seed;
+
+    @Option(names = "--out", paramLabel = "DIR", defaultValue = "runs/gpt", description = "Folder for the model; default: ${DEFAULT-VALUE}.")
+    private Path out;
+
+    @Option(names = "--json", description = "End with one line of JSON.")
+    private boolean json;
+
+    @Override
+    public Integer call() {
+        if (steps < 1 || batchSize < 1 || !(learningRate > 0 && learningRate < Double.POSITIVE_INFINITY) || layers < 1 || context < 2) {
+            throw new IllegalArgumentException("train gpt: --steps " + steps + ", --batch-size " + batchSize + ", --lr " + learningRate
+                    + ", --layers " + layers + " and --context " + context + " must be positive");
+        }
+        PrintWriter err = spec.commandLine().getErr();
+        Device chosen = Device.parse(device);
+        Device.use(chosen);
+        TrainCommand.requireWritable(out);
+        String corpus = Corpus.read(text);
+        CharTokenizer tokenizer = CharTokenizer.of(corpus);
+        int[] tokens = tokenizer.encode(corpus);
+        int split = (int) (tokens.length * (1 - VALIDATION));
+        DataLoader train = DataLoader.of(TokenDataset.random(Arrays.copyOf(tokens, split), context, Math.multiplyExact(steps, batchSize)), batchSize)
+                .shuffle(seed);
+        DataLoader validation = DataLoader.of(TokenDataset.spread(Arrays.copyOfRange(tokens, split, tokens.length), context, VALIDATION_WINDOWS),
+                batchSize);
+        Init.seed(seed);
+        Gpt model = new Gpt(new Gpt.Config(tokenizer.size(), context, layers, heads, dim, dropout));
+        err.printf(Locale.ROOT, "%,d characters, %d distinct; %,d parameters; on %s%n", tokens.length, tokenizer.size(),
+                model.parameterCount(), chosen);
+        List<Variable> matrices = model.parameters().stream().filter(p -> p.shape().rank() > 1).toList();
+        List<Variable> vectors = model.parameters().stream().filter(p -> p.shape().rank() == 1).toList();
+        Optimizer optimizer = AdamW.of(matrices).learningRate(learningRate).weightDecay(0.1).betas(0.9, 0.99)
+                .group(vectors, learningRate, 0).clipNorm(1).build();
+        Schedule schedule = Schedule.cosine(learningRate, learningRate / 10, Math.max(1, steps - steps / 20)).warmUp(Math.max(1, steps / 20));
+
+        long start = System.nanoTime();
+        double trainLoss = train(model, optimizer, schedule, train, err);
+        double seconds = (System.nanoTime() - start) / 1e9;
+        double validationLoss = validate(model, validation);
+        double rate = (double) steps * batchSize * context / seconds;
+        Path file = out.resolve("model.safetensors");
+        Checkpoint.save(file, model, null, null, 1, Map.of("model", "gpt", "vocabulary", tokenizer.vocabulary(), "context", "" + context,
+                "layers", "" + layers, "heads", "" + heads, "dim", "" + dim));
+        PrintWriter print = spec.commandLine().getOut();
+        print.println(new TextGenerator(model, tokenizer, 0.8, 40, 1, seed).generate("\n", SAMPLE));
+        print.printf(Locale.ROOT, "gpt: training loss %.4f, validation loss %.4f nats a character after %d steps, %.0f tokens/s, %.1f s on %s; model in %s%n",
+                trainLoss, validationLoss, steps, rate, seconds, chosen, file);
+        if (json) {
+            ObjectNode line = new ObjectMapper().createObjectNode();
+            line.put("task", "gpt").put("device", chosen.toString()).put("seed", seed).put("steps", steps).put("train_loss", trainLoss)
+                    .put("validation_loss", validationLoss).put("tokens_per_second", rate).put("seconds", seconds)
+                    .put("peak_bytes", Debug.memory(chosen).peak());
+            print.println(line);
+        }
+        print.flush();
+        return 0;
+    }
+
+    /** One pass over the windows drawn for it; the mean loss of the last tenth. */
+    private double train(Gpt model, Optimizer optimizer, Schedule schedule, DataLoader loader, PrintWriter err) {
+        model.train();
+        double tail = 0;
+        int counted = 0;
+        int step = 0;
+        long start = System.nanoTime();
+        try (DataLoader.Batches batches = loader.iterator()) {
+            while (batches.hasNext()) {
+                Batch batch = batches.next();
+                optimizer.learningRate(schedule.at(step));
+                try (Tensor loss = model.loss(batch.input(), batch.target())) {
+                    optimizer.step(loss.backward());
+                    step++;
+                    boolean last = step > steps - Math.max(1, steps / 10);
+                    if (last || step % READ_EVERY == 0) {
+                        double value = loss.item();
+                        if (!Double.isFinite(value)) {
+                            throw new NonFiniteLossException(1, step, value);
+                        }
+                        tail += last ? value : 0;
+                        counted += last ? 1 : 0;
+                        if (step % (READ_EVERY * 5) == 0) {
+                            err.printf(Locale.ROOT, "step %d/%d: loss %.4f, %.0f tokens/s%n", step, steps, value,
+                                    (double) step * batchSize * context / ((System.nanoTime() - start) / 1e9));
+                            err.flush();
+                        }
+                    }
+                }
+            }
+        }
+        return tail / counted;
+    }
+
+    private static double validate(Gpt model, DataLoader loader) {
+        model.eval();
+        double sum = 0;
+        long count = 0;
+        try (DataLoader.Batches batches = loader.iterator()) {
+            while (batches.hasNext()) {
+                Batch batch = batches.next();
+                try (Tensor loss = model.loss(batch.input(), batch.target())) {
+                    sum += loss.item() * batch.size();
+                    count += batch.size();
+                }
+            }
+        }
+        return sum / count;
+    }
+}
