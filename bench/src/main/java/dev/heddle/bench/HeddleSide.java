@@ -22,22 +22,32 @@ final class HeddleSide implements PeerWorker.Side {
     private final Generator generator = new Generator(1);
 
     HeddleSide(Workload workload) {
+        this(workload, workload.batch);
+    }
+
+    HeddleSide(Workload workload, int batch) {
         this.workload = workload;
         for (int i = 0; i < workload.shapes.length; i++) {
             p.add(new Variable("p" + i, Tensor.of(workload.parameter(i), workload.shapes[i]), true));
         }
         boolean mlp = workload == Workload.MLP;
         optimizer = mlp ? SGD.of(p).learningRate(Workload.SGD_RATE).build() : Adam.of(p).learningRate(Workload.ADAM_RATE).build();
-        x = mlp ? Tensor.of(workload.inputs(), workload.batch, Workload.PIXELS) : Tensor.of(workload.inputs(), workload.batch, 1, 28, 28);
-        y = Tensor.of(workload.labels(), workload.batch);
+        x = mlp ? Tensor.of(workload.inputs(batch), batch, Workload.PIXELS) : Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
+        y = Tensor.of(workload.labels(batch), batch);
     }
 
     @Override
     public double step(boolean dropout) {
-        try (Tensor loss = Losses.crossEntropy(workload == Workload.MLP ? mlp() : cnn(dropout), y)) {
-            optimizer.step(loss.backward());
+        try (Tensor loss = train(dropout)) {
             return loss.item();
         }
+    }
+
+    /** A step whose loss nobody has read yet. */
+    Tensor train(boolean dropout) {
+        Tensor loss = Losses.crossEntropy(workload == Workload.MLP ? mlp() : cnn(dropout), y);
+        optimizer.step(loss.backward());
+        return loss;
     }
 
     private Tensor linear(Tensor h, int i) {

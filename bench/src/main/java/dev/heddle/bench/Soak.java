@@ -2,6 +2,7 @@
 package dev.heddle.bench;
 
 import dev.heddle.engine.Debug;
+import dev.heddle.engine.Device;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.memory.NativeMemory;
@@ -20,7 +21,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** {@code Soak [steps]}: trains a small network, prints resident memory, and fails if it grows once warm. */
+/** {@code Soak [steps]}: trains a small network, prints resident memory, a GPU's too, and fails if it grows once warm. */
 public final class Soak {
     private static final long BOUND = 64L << 20; // the JIT and the collector still move a little
 
@@ -35,7 +36,9 @@ public final class Soak {
         Generator generator = new Generator(2);
         float[] images = generator.randn(32, 1, 12, 12).toFloatArray();
         long[] labels = generator.randint(0, 10, 32).toLongArray();
+        GpuInfo gpu = Device.current().type() == Device.Type.CUDA ? new GpuInfo() : null;
         long warm = 0;
+        long warmOnGpu = 0;
         long plans = 0;
         long allocations = 0;
         for (int step = 1; step <= steps; step++) {
@@ -44,10 +47,11 @@ public final class Soak {
             Tensor loss = Losses.crossEntropy(model.forward(x), y);
             optimizer.step(loss.backward());
             if (step % Math.max(1, steps / 10) == 0) {
-                System.out.printf("step %d: loss %.4f, resident %d MiB, %d plans, %d native allocations%n", step, loss.item(), resident() >> 20,
-                        Debug.plansCompiled(), NativeMemory.nativeAllocations());
+                System.out.printf("step %d: loss %.4f, resident %d MiB, on the GPU %d MiB, %d plans, %d native allocations%n", step, loss.item(),
+                        resident() >> 20, usedOn(gpu) >> 20, Debug.plansCompiled(), NativeMemory.nativeAllocations());
                 if (warm == 0 && step >= steps / 5) {
                     warm = resident();
+                    warmOnGpu = usedOn(gpu);
                     plans = Debug.plansCompiled();
                     allocations = NativeMemory.nativeAllocations();
                 }
@@ -56,10 +60,16 @@ public final class Soak {
             x.close();
             y.close();
         }
-        boolean flat = resident() - warm < BOUND && plans == Debug.plansCompiled();
-        System.out.printf("%s: %+d MiB, %d plans and %d native allocations since step %d%n", flat ? "flat" : "GREW", resident() - warm >> 20,
-                Debug.plansCompiled() - plans, NativeMemory.nativeAllocations() - allocations, steps / 5);
+        long onGpu = usedOn(gpu) - warmOnGpu;
+        boolean flat = resident() - warm < BOUND && onGpu <= 0 && plans == Debug.plansCompiled();
+        System.out.printf("%s: %+d MiB, on the GPU %+d bytes, %d plans and %d native allocations since step %d%n", flat ? "flat" : "GREW",
+                resident() - warm >> 20, onGpu, Debug.plansCompiled() - plans, NativeMemory.nativeAllocations() - allocations, steps / 5);
         System.exit(flat ? 0 : 1);
+    }
+
+    /** Bytes in use on a GPU, by the driver's count; 0 without one. */
+    private static long usedOn(GpuInfo gpu) {
+        return gpu == null ? 0 : gpu.memory(true) - gpu.memory(false);
     }
 
     private static long resident() throws IOException {

@@ -41,6 +41,11 @@ enum Workload {
 
     /** The inputs of the one batch, in {@code [0, 1)}. */
     float[] inputs() {
+        return inputs(batch);
+    }
+
+    /** The inputs of a batch of another size. */
+    float[] inputs(int batch) {
         Random random = new Random(100);
         float[] values = new float[batch * PIXELS];
         for (int k = 0; k < values.length; k++) {
@@ -51,6 +56,11 @@ enum Workload {
 
     /** Its labels. */
     long[] labels() {
+        return labels(batch);
+    }
+
+    /** The labels of a batch of another size. */
+    long[] labels(int batch) {
         return new Random(101).longs(batch, 0, 10).toArray();
     }
 }

@@ -15,6 +15,7 @@ import dev.heddle.training.Checkpoint;
 import dev.heddle.training.CheckpointException;
 import dev.heddle.training.Classification;
 import dev.heddle.training.DataLoader;
+import dev.heddle.training.DatasetException;
 import dev.heddle.training.History;
 import dev.heddle.training.Losses;
 import dev.heddle.training.Optimizer;
@@ -130,10 +131,17 @@ final class TrainCommand implements Callable<Integer> {
 
         Path checkpoint = folder.resolve("model.safetensors");
         Checkpoint.save(checkpoint, model, null, null, passes, Map.of("model", kind, "task", task.toString()));
-        Plots.lossCurve(folder.resolve("loss.png"), history);
-        Plots.confusion(folder.resolve("confusion.png"), result.confusion());
-        if (!xor) {
-            worst(folder.resolve("worst.png"), result, test);
+        try {
+            Plots.lossCurve(folder.resolve("loss.png"), history);
+            Plots.confusion(folder.resolve("confusion.png"), result.confusion());
+            if (!xor) {
+                worst(folder.resolve("worst.png"), result, test);
+            }
+        } catch (RuntimeException | LinkageError e) { // Java draws no text on a machine without fonts
+            if (e instanceof DatasetException) {
+                throw e;
+            }
+            err.println("heddle: no plots: " + e);
         }
         report(history, result, seconds, chosen, folder, passes);
         return 0;

@@ -194,6 +194,9 @@ public final class CudaBackend implements Backend {
         if (call.steps().size() == 1) {
             return kernel(call.steps().getFirst());
         }
+        if (MultiTensorKernels.supports(call)) {
+            return MultiTensorKernels.of(device, modules, call);
+        }
         List<Kernel> parts = new ArrayList<>();
         for (Step step : call.steps()) {
             parts.add(kernel(step));

@@ -19,6 +19,7 @@ import java.util.HexFormat;
  * {@link CudaException} if the call fails, which may also be the late report of an earlier asynchronous one.
  */
 final class Driver {
+    private static final int MOST_PARAMETERS = 512;
     static final int CUDA_SUCCESS = 0;
     static final int CUDA_ERROR_OUT_OF_MEMORY = 2;
     static final int CUDA_ERROR_NOT_READY = 600;
@@ -125,6 +126,8 @@ final class Driver {
             LIBRARY.function("cuFuncSetAttribute", POINTER, JAVA_INT, JAVA_INT);
     private static final NativeFunction FUNC_GET_ATTRIBUTE =
             LIBRARY.function("cuFuncGetAttribute", POINTER, JAVA_INT, POINTER);
+    private static final NativeFunction FUNC_GET_PARAM_INFO = // since 12.4
+            LIBRARY.function("cuFuncGetParamInfo", POINTER, JAVA_LONG, POINTER, POINTER);
     private static final NativeFunction LAUNCH_KERNEL = LIBRARY.function("cuLaunchKernel", POINTER, JAVA_INT, JAVA_INT,
             JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, POINTER, POINTER, POINTER);
     private static final NativeFunction OCCUPANCY = LIBRARY.function("cuOccupancyMaxActiveBlocksPerMultiprocessor", POINTER,
@@ -411,6 +414,23 @@ final class Driver {
     /** One {@code CU_FUNC_ATTRIBUTE}. */
     static int funcGetAttribute(long function, int attribute) {
         return FUNC_GET_ATTRIBUTE.getInt(attribute, function);
+    }
+
+    /** The sizes of a kernel's parameters in bytes; null if the driver is too old to tell. */
+    static int[] funcParamSizes(long function) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment info = arena.allocate(2 * JAVA_LONG.byteSize(), JAVA_LONG.byteAlignment()); // offset, size
+            int[] sizes = new int[MOST_PARAMETERS];
+            for (int i = 0; i < sizes.length; i++) {
+                if (FUNC_GET_PARAM_INFO.status(function, (long) i, info.address(), info.address() + JAVA_LONG.byteSize()) != CUDA_SUCCESS) {
+                    return java.util.Arrays.copyOf(sizes, i);
+                }
+                sizes[i] = (int) info.get(JAVA_LONG, JAVA_LONG.byteSize());
+            }
+            return sizes;
+        } catch (CudaException e) { // no such function
+            return null;
+        }
     }
 
     /**

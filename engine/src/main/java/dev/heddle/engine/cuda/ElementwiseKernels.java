@@ -81,7 +81,7 @@ final class ElementwiseKernels {
     }
 
     /** The expressions as a function of one element's inputs; literals are passed through. */
-    private static String function(KernelText text, List<Expr> outputs, List<Expr.Input> used) {
+    static String function(KernelText text, List<Expr> outputs, List<Expr.Input> used) {
         ExpressionSource expressions = new ExpressionSource(text.literals, "    ", "");
         used.forEach(in -> expressions.input(in, "x" + in.index()));
         List<String> values = outputs.stream().map(expressions::value).toList();

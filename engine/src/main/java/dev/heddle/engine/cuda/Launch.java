@@ -8,6 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /** One launch of a compiled kernel on the device's compute stream; a {@link Kernel} of a plan. */
@@ -49,11 +50,26 @@ public final class Launch implements Kernel {
             Memory.putLong(parametersAddress + 8L * i, places[i]);
             at += (b.values.get(i).length + 15) & -16;
         }
+        requireSignature(b);
         operand = b.pointers.stream().mapToInt(Pointer::operand).toArray();
         offset = b.pointers.stream().mapToLong(Pointer::offset).toArray();
-        place = b.pointers.stream().mapToLong(p -> places[p.argument]).toArray();
+        place = b.pointers.stream().mapToLong(p -> places[p.argument] + p.within).toArray();
         if (sharedBytes > LARGEST_DEFAULT_SHARED) {
             Driver.funcSetAttribute(function, Driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, sharedBytes);
+        }
+    }
+
+    /** CUDA takes whatever lies behind the pointers it is given: a missing argument would be read from anywhere. */
+    private static void requireSignature(Builder b) {
+        int[] expected = Driver.funcParamSizes(b.function);
+        int[] given = b.values.stream().mapToInt(value -> value.length).toArray();
+        boolean fits = expected == null || expected.length == given.length;
+        for (int i = 0; fits && expected != null && i < given.length; i++) {
+            fits = given[i] == expected[i] || given[i] == Integer.BYTES && expected[i] < Integer.BYTES; // bool and u8 are given as int
+        }
+        if (!fits) {
+            throw new CudaException("kernel " + b.name + " has parameters of " + Arrays.toString(expected) + " bytes, but is given arguments of "
+                    + Arrays.toString(given));
         }
     }
 
@@ -78,7 +94,8 @@ public final class Launch implements Kernel {
         return workspaceBytes;
     }
 
-    private record Pointer(int argument, int operand, long offset) {}
+    /** @param within bytes from the argument's beginning */
+    private record Pointer(int argument, int within, int operand, long offset) {}
 
     /** Starts a launch of a kernel. */
     static Builder of(CudaDevice device, long function, String name) {
@@ -88,6 +105,14 @@ public final class Launch implements Kernel {
     /** A struct of 64-bit integers. */
     public static final class Struct {
         private final List<Long> words = new ArrayList<>();
+
+        private final List<int[]> pointers = new ArrayList<>(); // word, operand
+
+        /** Adds a member that holds the address of an operand. */
+        Struct pointer(int operand) {
+            pointers.add(new int[] {words.size(), operand});
+            return add(0);
+        }
 
         /** Adds a member. */
         public Struct add(long word) {
@@ -121,7 +146,7 @@ public final class Launch implements Kernel {
 
         /** The same with a distance in bytes added. */
         public Builder pointer(int operand, long offset) {
-            pointers.add(new Pointer(values.size(), operand, offset));
+            pointers.add(new Pointer(values.size(), 0, operand, offset));
             return value(0L);
         }
 
@@ -149,11 +174,12 @@ public final class Launch implements Kernel {
         public Builder struct(Struct struct) {
             ByteBuffer buffer = ByteBuffer.allocate(8 * struct.words.size()).order(ByteOrder.LITTLE_ENDIAN);
             struct.words.forEach(buffer::putLong);
+            struct.pointers.forEach(p -> pointers.add(new Pointer(values.size(), 8 * p[0], p[1], 0)));
             return bytes(buffer.capacity(), buffer);
         }
 
         private Builder bytes(int n, ByteBuffer buffer) {
-            values.add(java.util.Arrays.copyOf(buffer.array(), n));
+            values.add(Arrays.copyOf(buffer.array(), n));
             return this;
         }
 

@@ -185,6 +185,36 @@ class CudaBackendTest {
         assertTrue(Debug.lastPlan().toString().contains(" us "));
     }
 
+    @Test
+    void equalUpdatesOfManyVariablesAreFewLaunches() {
+        List<Variable> variables = new ArrayList<>();
+        List<Variable> moments = new ArrayList<>();
+        List<double[]> expected = new ArrayList<>();
+        for (int i = 0; i < 150; i++) {
+            Tensor initial = new Generator(i).randn(1 + i * 37);
+            variables.add(new Variable("v" + i, initial, false));
+            moments.add(new Variable("m" + i, Tensor.zeros(1 + i * 37), false));
+            double[] values = initial.toDoubleArray();
+            for (int k = 0; k < values.length; k++) {
+                values[k] -= 0.5 * (0.1 * values[k]) + 0.5 * (0.9 * 0.1 * values[k] + 0.1 * (values[k] - 0.05 * values[k]));
+            }
+            expected.add(values);
+        }
+        for (int step = 0; step < 2; step++) {
+            for (int i = 0; i < 150; i++) {
+                Tensor m = moments.get(i).value().mul(0.9).add(variables.get(i).value().mul(0.1));
+                moments.get(i).set(m);
+                variables.get(i).set(variables.get(i).value().sub(m.mul(Tensor.scalar(0.5))));
+            }
+            List<Variable> all = new ArrayList<>(variables);
+            all.addAll(moments);
+            Variable.settle(all);
+        }
+        for (int i = 0; i < 150; i++) {
+            assertArrayEquals(expected.get(i), variables.get(i).value().toDoubleArray(), 1e-5, "variable " + i);
+        }
+    }
+
     // ---- kernels of users
 
     private static CudaKernel saxpy() {
@@ -230,6 +260,10 @@ class CudaBackendTest {
         assertTrue(e.getMessage().contains("undeclared"), e.getMessage());
         CudaKernel misnamed = CudaKernel.of(SAXPY, "daxpy").output(DType.F32, in -> in.getFirst().shape())
                 .launch((k, in) -> k.output(0).threads(1)).build();
+        CudaKernel oneArgument = CudaKernel.of(SAXPY, "saxpy").output(DType.F32, in -> in.getFirst().shape())
+                .launch((k, in) -> k.output(0).threads(1)).build();
+        CudaException g = assertThrows(CudaException.class, () -> oneArgument.apply(x).getFirst().eval());
+        assertTrue(g.getMessage().contains("parameters of [8, 8, 8, 4, 4] bytes"), g.getMessage());
         CudaException f = assertThrows(CudaException.class, () -> misnamed.apply(x).getFirst().eval());
         assertTrue(f.getMessage().contains("daxpy"), f.getMessage());
     }
