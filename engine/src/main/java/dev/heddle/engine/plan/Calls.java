@@ -19,6 +19,7 @@ final class Calls {
     /** A row has to fit into a core's cache a few times over, and there must be enough rows to go round. */
     private static final long LONGEST_ROW = 64 << 10; // elements
     private static final long FEWEST_ROWS = 16;
+    private static final long SHORTEST_SINGLE_ROW = 1024;
 
     private final List<Step> steps;
     private final List<Storage> storages;
@@ -127,11 +128,17 @@ final class Calls {
         long count = 1;
         for (int i = 0; i < most; i++) {
             count *= domain.dim(i);
-            if (domain.dim(i) > 1 && count >= FEWEST_ROWS && domain.elements() / count <= LONGEST_ROW) {
+            if (domain.dim(i) > 1 && count >= FEWEST_ROWS && domain.elements() / count <= LONGEST_ROW
+                    && (!(step.op() instanceof MatMul) || goesSingly(step, count))) {
                 counts.addFirst(count);
             }
         }
         return counts;
+    }
+
+    /** Whether rows are long enough to go one at a time, as they must where they do not lie at equal distances. */
+    private static boolean goesSingly(Step step, long count) {
+        return domain(step).elements() / count >= SHORTEST_SINGLE_ROW;
     }
 
     private static int leading(Step step, long count) {
@@ -145,7 +152,7 @@ final class Calls {
 
     /**
      * Whether a step fits behind the others of a group: every row read of what they write is the one written for the same row. What
-     * comes from elsewhere may lie anyhow.
+     * comes from elsewhere may lie anyhow if rows are long.
      */
     private static boolean join(Step step, long count, Map<Integer, Long> written) {
         int leading = leading(step, count);
@@ -153,7 +160,8 @@ final class Calls {
             Layout input = Call.walked(step, k);
             OptionalLong stride = input.rowStride(leading);
             Long writers = written.get(step.inputs().get(k).storage());
-            if (writers != null && (stride.isEmpty() || stride.getAsLong() != writers || !staysInRow(input, leading, writers))) {
+            if (stride.isEmpty() && !goesSingly(step, count)
+                    || writers != null && (stride.isEmpty() || stride.getAsLong() != writers || !staysInRow(input, leading, writers))) {
                 return false;
             }
         }

@@ -65,7 +65,7 @@ class RandomGraphTest {
     @MethodSource("fewSeeds")
     void batchesOfProductsAndSoftmaxAgree(int seed) {
         Random random = new Random(seed);
-        long[] dims = {1 + random.nextInt(5), 2 + random.nextInt(8), 1 + random.nextInt(40), 1 + random.nextInt(20)}; // B, T, H, D
+        long[] dims = {1 + random.nextInt(5), seed % 3 == 0 ? 40 : 2 + random.nextInt(8), 1 + random.nextInt(40), 1 + random.nextInt(20)}; // B, T, H, D
         List<Tensor> leaves = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
             leaves.add(new Generator(seed + 1000L * i).randn(dims));
@@ -80,7 +80,7 @@ class RandomGraphTest {
                 TensorAssertions.assertClose((double[]) expected.get(i), outputs.get(i).toDoubleArray(), 1e-4, 1e-4,
                         "graph " + seed + ", output " + i + ", fusion " + fusion);
             }
-            if (fusion && dims[0] * dims[2] >= 16) {
+            if (fusion && dims[1] == 40 && dims[0] * dims[2] >= 16) {
                 assertTrue(Debug.lastPlan().toString().contains(" rows)"), "not grouped:\n" + Debug.lastPlan());
             }
         }
