@@ -30,6 +30,8 @@ final class CudaModules {
     private static final Logger LOG = LoggerFactory.getLogger(CudaModules.class);
     /** No contraction to fused multiply-add: an expression gives the same bits whatever it is fused with. */
     private static final List<String> OPTIONS = List.of("--std=c++17", "--fmad=false");
+    /** Keeps sources beside what was compiled from them ({@code -Dheddle.cuda.sources=true}). */
+    private static final boolean SOURCES = Boolean.getBoolean("heddle.cuda.sources");
     private static final Map<String, String> FILES = new HashMap<>();
 
     private final CudaDevice device;
@@ -106,6 +108,9 @@ final class CudaModules {
         compiled++;
         try {
             keep(file, cubin);
+            if (SOURCES) {
+                keep(folder().resolve(hash + ".cu"), source.getBytes(StandardCharsets.UTF_8));
+            }
         } catch (IOException e) {
             LOG.warn("cuda: cannot keep the compiled kernel {} in {}: {}", name, file, e.toString());
         }
