@@ -1,11 +1,14 @@
 // The workloads in Heddle.
 package dev.heddle.bench;
 
+import dev.heddle.engine.Activations;
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
+import dev.heddle.kernels.FusedFunctions;
 import dev.heddle.training.Adam;
+import dev.heddle.training.AdamW;
 import dev.heddle.training.Losses;
 import dev.heddle.training.Optimizer;
 import dev.heddle.training.SGD;
@@ -31,9 +34,14 @@ final class HeddleSide implements PeerWorker.Side {
             p.add(new Variable("p" + i, Tensor.of(workload.parameter(i), workload.shapes[i]), true));
         }
         boolean mlp = workload == Workload.MLP;
-        optimizer = mlp ? SGD.of(p).learningRate(Workload.SGD_RATE).build() : Adam.of(p).learningRate(Workload.ADAM_RATE).build();
-        x = mlp ? Tensor.of(workload.inputs(batch), batch, Workload.PIXELS) : Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
-        y = Tensor.of(workload.labels(batch), batch);
+        optimizer = switch (workload) {
+            case MLP -> SGD.of(p).learningRate(Workload.SGD_RATE).build();
+            case CNN -> Adam.of(p).learningRate(Workload.ADAM_RATE).build();
+            case GPT -> AdamW.of(p).learningRate(Workload.ADAMW_RATE).build();
+        };
+        x = workload == Workload.GPT ? Tensor.of(workload.tokens(), batch, Workload.POSITIONS) : mlp ? Tensor.of(workload.inputs(batch), batch, Workload.PIXELS) : Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
+        long[] labels = workload.labels(batch);
+        y = Tensor.of(labels, labels.length);
     }
 
     @Override
@@ -45,7 +53,11 @@ final class HeddleSide implements PeerWorker.Side {
 
     /** A step whose loss nobody has read yet. */
     Tensor train(boolean dropout) {
-        Tensor loss = Losses.crossEntropy(workload == Workload.MLP ? mlp() : cnn(dropout), y);
+        Tensor loss = Losses.crossEntropy(switch (workload) {
+            case MLP -> mlp();
+            case CNN -> cnn(dropout);
+            case GPT -> gpt();
+        }, y);
         optimizer.step(loss.backward());
         return loss;
     }
@@ -66,5 +78,24 @@ final class HeddleSide implements PeerWorker.Side {
         Tensor h = Functional.maxPool2d(conv(conv(x, 0).relu(), 2).relu(), 2, 2, 0);
         h = linear(Functional.dropout(h, dropout ? 0.25 : 0, generator).flatten(1, 3), 4).relu();
         return linear(Functional.dropout(h, dropout ? 0.5 : 0, generator), 6);
+    }
+
+    private Tensor norm(Tensor h, int i) {
+        return Functional.layerNorm(h, p.get(i).value(), p.get(i + 1).value(), 1e-5);
+    }
+
+    private Tensor gpt() {
+        long n = x.dim(0);
+        long t = Workload.POSITIONS;
+        long d = Workload.DIM;
+        Tensor h = Functional.embedding(x, p.get(0).value()).add(p.get(1).value()); // (N, T, D)
+        for (int block = 0, i = 2; block < Workload.BLOCKS; block++, i += Workload.BLOCK_PARAMETERS) {
+            Tensor qkv = linear(norm(h, i), i + 2).reshape(n, t, 3, Workload.HEADS, d / Workload.HEADS).permute(2, 0, 3, 1, 4); // (3, N, H, T, D/H)
+            Tensor a = FusedFunctions.scaledDotProductAttention(qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2), true);
+            h = h.add(linear(a.permute(0, 2, 1, 3).reshape(n, t, d), i + 4));
+            h = h.add(linear(linear(norm(h, i + 6), i + 8).map(Activations::geluTanh), i + 10));
+        }
+        int last = 2 + Workload.BLOCKS * Workload.BLOCK_PARAMETERS;
+        return linear(norm(h, last), last + 2).reshape(n * t, Workload.VOCABULARY); // (N T, tokens)
     }
 }

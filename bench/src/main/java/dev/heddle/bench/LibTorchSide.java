@@ -6,6 +6,9 @@ import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Adam;
 import org.bytedeco.pytorch.AdamOptions;
+import org.bytedeco.pytorch.AdamW;
+import org.bytedeco.pytorch.AdamWOptions;
+import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Optimizer;
 import org.bytedeco.pytorch.SGD;
 import org.bytedeco.pytorch.SGDOptions;
@@ -35,11 +38,19 @@ final class LibTorchSide implements PeerWorker.Side {
         }
         TensorVector all = new TensorVector(p);
         boolean mlp = workload == Workload.MLP;
-        optimizer = mlp ? new SGD(all, new SGDOptions(Workload.SGD_RATE)) : new Adam(all, new AdamOptions(Workload.ADAM_RATE));
-        x = mlp ? tensor(workload.inputs(), workload.batch, Workload.PIXELS) : tensor(workload.inputs(), workload.batch, 1, 28, 28);
-        Tensor labels = torch.zeros(new long[] {workload.batch}).to(torch.ScalarType.Long);
-        new LongPointer(labels.data_ptr()).put(workload.labels());
-        y = labels;
+        optimizer = switch (workload) {
+            case MLP -> new SGD(all, new SGDOptions(Workload.SGD_RATE));
+            case CNN -> new Adam(all, new AdamOptions(Workload.ADAM_RATE));
+            case GPT -> new AdamW(all, new AdamWOptions(Workload.ADAMW_RATE));
+        };
+        x = workload == Workload.GPT ? integers(workload.tokens(), workload.batch, Workload.POSITIONS) : mlp ? tensor(workload.inputs(), workload.batch, Workload.PIXELS) : tensor(workload.inputs(), workload.batch, 1, 28, 28);
+        y = integers(workload.labels(), workload.labels().length);
+    }
+
+    private static Tensor integers(long[] values, long... shape) {
+        Tensor tensor = torch.zeros(shape).to(torch.ScalarType.Long);
+        new LongPointer(tensor.data_ptr()).put(values);
+        return tensor;
     }
 
     private static Tensor tensor(float[] values, long... shape) {
@@ -53,7 +64,11 @@ final class LibTorchSide implements PeerWorker.Side {
     public double step(boolean dropout) {
         try (PointerScope scope = new PointerScope()) {
             optimizer.zero_grad();
-            Tensor loss = torch.cross_entropy_loss(workload == Workload.MLP ? mlp() : cnn(dropout), y);
+            Tensor loss = torch.cross_entropy_loss(switch (workload) {
+                case MLP -> mlp();
+                case CNN -> cnn(dropout);
+                case GPT -> gpt();
+            }, y);
             loss.backward();
             optimizer.step();
             return loss.item_float();
@@ -77,5 +92,25 @@ final class LibTorchSide implements PeerWorker.Side {
         Tensor h = torch.max_pool2d(conv(conv(x, 0).relu(), 2).relu(), two, two, new long[] {0, 0}, new long[] {1, 1}, false);
         h = linear(torch.dropout(h, 0.25, dropout).flatten(1, 3), 4).relu();
         return linear(torch.dropout(h, 0.5, dropout), 6);
+    }
+
+    private Tensor norm(Tensor h, int i) {
+        return torch.layer_norm(h, new long[] {Workload.DIM}, optional[i], optional[i + 1], 1e-5, true);
+    }
+
+    private Tensor gpt() {
+        long n = workload.batch;
+        long t = Workload.POSITIONS;
+        long d = Workload.DIM;
+        Tensor h = torch.embedding(p[0], x).add(p[1]);
+        for (int block = 0, i = 2; block < Workload.BLOCKS; block++, i += Workload.BLOCK_PARAMETERS) {
+            TensorVector qkv = linear(norm(h, i), i + 2).view(n, t, 3, Workload.HEADS, d / Workload.HEADS).unbind(2);
+            Tensor a = torch.scaled_dot_product_attention(qkv.get(0).transpose(1, 2), qkv.get(1).transpose(1, 2), qkv.get(2).transpose(1, 2),
+                    new TensorOptional(), 0, true, new DoubleOptional(), false);
+            h = h.add(linear(a.transpose(1, 2).contiguous().view(n, t, d), i + 4));
+            h = h.add(linear(torch.gelu(linear(norm(h, i + 6), i + 8), "tanh"), i + 10));
+        }
+        int last = 2 + Workload.BLOCKS * Workload.BLOCK_PARAMETERS;
+        return linear(norm(h, last), last + 2).view(n * t, Workload.VOCABULARY);
     }
 }

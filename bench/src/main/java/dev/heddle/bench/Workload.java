@@ -1,6 +1,9 @@
 // The training steps that are compared, with the same weights and data on both sides.
 package dev.heddle.bench;
 
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 
 /** One model: the shapes of its parameters and its batch. Values come from {@link Random}, so both sides draw the same. */
@@ -8,11 +11,21 @@ enum Workload {
     /** 784-512-512-10, ReLU, plain SGD. */
     MLP(128, new long[][] {{512, 784}, {512}, {512, 512}, {512}, {10, 512}, {10}}),
     /** Two convolutions (32, 64), pooling, two linear layers (128, 10), Adam; dropout 0.25 and 0.5. */
-    CNN(64, new long[][] {{32, 1, 3, 3}, {32}, {64, 32, 3, 3}, {64}, {128, 9216}, {128}, {10, 128}, {10}});
+    CNN(64, new long[][] {{32, 1, 3, 3}, {32}, {64, 32, 3, 3}, {64}, {128, 9216}, {128}, {10, 128}, {10}}),
+    /** A GPT of 4 blocks, 256 features, 8 heads, 128 positions, 256 tokens; 16 sequences, AdamW. Its inputs are tokens. */
+    GPT(16, gptShapes());
 
     static final double SGD_RATE = 0.05;
     static final double ADAM_RATE = 1e-3;
     static final int PIXELS = 784;
+    static final double ADAMW_RATE = 3e-4;
+    static final int BLOCKS = 4;
+    static final int HEADS = 8;
+    static final int DIM = 256;
+    static final int POSITIONS = 128;
+    static final int VOCABULARY = 256;
+    /** Of a block: norm, q k v, projection, norm, up, down; weight and bias each. */
+    static final int BLOCK_PARAMETERS = 12;
 
     final int batch;
     final long[][] shapes;
@@ -22,6 +35,29 @@ enum Workload {
         this.shapes = shapes;
     }
 
+    /** Tokens, positions, the blocks, norm, head. */
+    private static long[][] gptShapes() {
+        long d = 256;
+        List<long[]> shapes = new ArrayList<>(List.of(new long[] {256, d}, new long[] {128, d}));
+        for (int i = 0; i < 4; i++) {
+            shapes.addAll(List.of(new long[] {d}, new long[] {d}, new long[] {3 * d, d}, new long[] {3 * d}, new long[] {d, d}, new long[] {d},
+                    new long[] {d}, new long[] {d}, new long[] {4 * d, d}, new long[] {4 * d}, new long[] {d, 4 * d}, new long[] {d}));
+        }
+        shapes.addAll(List.of(new long[] {d}, new long[] {d}, new long[] {256, d}, new long[] {256}));
+        return shapes.toArray(long[][]::new);
+    }
+
+    /** Samples of a step: images, or tokens. */
+    long samples() {
+        return this == GPT ? (long) batch * POSITIONS : batch;
+    }
+
+    /** Whether parameter {@code i} is the weight of a norm, which begins as 1. */
+    private boolean isNorm(int i) {
+        int block = (i - 2) % BLOCK_PARAMETERS;
+        return this == GPT && i >= 2 && (i < 2 + BLOCKS * BLOCK_PARAMETERS ? block == 0 || block == 6 : i == 2 + BLOCKS * BLOCK_PARAMETERS);
+    }
+
     /** Initial values of parameter {@code i}: normal with standard deviation {@code 1/sqrt(fanIn)}; biases 0. */
     float[] parameter(int i) {
         long n = 1;
@@ -29,7 +65,9 @@ enum Workload {
             n *= dim;
         }
         float[] values = new float[(int) n];
-        if (shapes[i].length > 1) {
+        if (isNorm(i)) {
+            Arrays.fill(values, 1);
+        } else if (shapes[i].length > 1) {
             Random random = new Random(i);
             double std = 1 / Math.sqrt((double) n / shapes[i][0]);
             for (int k = 0; k < values.length; k++) {
@@ -54,6 +92,11 @@ enum Workload {
         return values;
     }
 
+    /** The tokens of the one batch, {@code (batch, POSITIONS)}. */
+    long[] tokens() {
+        return new Random(102).longs((long) batch * POSITIONS, 0, VOCABULARY).toArray();
+    }
+
     /** Its labels. */
     long[] labels() {
         return labels(batch);
@@ -61,6 +104,7 @@ enum Workload {
 
     /** The labels of a batch of another size. */
     long[] labels(int batch) {
-        return new Random(101).longs(batch, 0, 10).toArray();
+        return this == GPT ? new Random(101).longs((long) batch * POSITIONS, 0, VOCABULARY).toArray()
+                : new Random(101).longs(batch, 0, 10).toArray();
     }
 }

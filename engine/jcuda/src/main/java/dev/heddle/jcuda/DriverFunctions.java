@@ -20,7 +20,7 @@ import jcuda.driver.JCudaDriver;
 
 /**
  * Methods with the names and parameters of C's functions, for those that have results; {@link JCudaBinding} adapts the others.
- * {@code cuGetErrorName}, {@code cuGetErrorString}, {@code cuDeviceGetUuid_v2}, {@code cuGraphExecUpdate_v2} and
+ * {@code cuGetErrorName}, {@code cuGetErrorString}, {@code cuDeviceGetUuid_v2}, {@code cuGraphExecUpdate_v2}, {@code cuFuncGetParamInfo} and
  * {@code cuGraphGetNodes} are called directly: JCuda has them not, or in a form that says less.
  */
 final class DriverFunctions {

@@ -33,7 +33,7 @@ import org.junit.jupiter.api.io.TempDir;
 @NoLeaks
 class JCudaBindingTest {
     /** Functions that are called directly; {@code GetErrorString} and the like return C strings. */
-    private static final String DIRECT = "cuGetErrorName|cuGetErrorString|cuDeviceGetUuid_v2|cuGraphExecUpdate_v2|cuGraphGetNodes"
+    private static final String DIRECT = "cuGetErrorName|cuGetErrorString|cuDeviceGetUuid_v2|cuGraphExecUpdate_v2|cuGraphGetNodes|cuFuncGetParamInfo"
             + "|nvrtcGetErrorString|cublasLtGetStatusName|cublasLtGetStatusString|cublasLtGetVersion"
             + "|cudnnGet(ErrorString|LastErrorString|Version|CudartVersion|RNN.*)|cudnnDropoutGetStatesSize"
             + "|cudnnCreate(Activation|Dropout|Pooling|RNN|RNNData)Descriptor|cudnnSet(PoolingNd|RNNData)Descriptor";
