@@ -108,6 +108,32 @@ class HeddleTest {
     }
 
     @Test
+    void aGptLearnsATextAndWritesLikeIt() throws IOException {
+        Path text = Files.writeString(folder.resolve("text"), "The quick brown fox jumps over the lazy dog.\n".repeat(200));
+        String[] train = {"train", "gpt", "--device", "cpu", "--text", text.toString(), "--layers", "1", "--heads", "2", "--dim", "32",
+            "--context", "32", "--steps", "150", "--batch-size", "8", "--lr", "0.01", "--json", "--out", folder.resolve("a").toString()};
+        assertEquals(0, heddle(train), err.toString());
+        JsonNode json = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
+        assertTrue(json.get("validation_loss").asDouble() < 0.5, json.toString());
+        String first = out.toString();
+        out.getBuffer().setLength(0);
+        train[train.length - 1] = folder.resolve("b").toString();
+        assertEquals(0, heddle(train), err.toString());
+        assertEquals(first.lines().findFirst(), out.toString().lines().findFirst(), "same seed, same text");
+        assertEquals(-1, Files.mismatch(folder.resolve("a/model.safetensors"), folder.resolve("b/model.safetensors")));
+        out.getBuffer().setLength(0);
+        String model = folder.resolve("a/model.safetensors").toString();
+        assertEquals(0, heddle("generate", "The quick", "--model", model, "--device", "cpu", "--temperature", "0", "--count", "60"), err.toString());
+        assertTrue(out.toString().startsWith("The quick brown fox"), out.toString());
+        assertEquals(1, heddle("generate", "--model", model, "--device", "cpu", "--top-p", "2"));
+        assertOneLine("top-p 2.0");
+        assertEquals(1, heddle("train", "gpt", "--device", "cpu", "--text", folder.resolve("none").toString(), "--out", folder.toString()));
+        assertOneLine("cannot be read as UTF-8 text");
+        assertEquals(2, heddle("train"));
+        assertOneLine("Missing required parameter: 'TASK'");
+    }
+
+    @Test
     void whatMakesNoSenseIsSaid() throws IOException {
         assertEquals(2, heddle("train", "xor", "--colour"));
         assertOneLine("Unknown option: '--colour'");

@@ -21,8 +21,8 @@ final class ConvolutionKernel implements Kernel {
     }
 
     /** Whether oneDNN has a fast kernel for activations with channels innermost. */
-    static boolean supports(Convolution op, List<Spec> inputs, Spec output) {
-        return plan(op, Step.Epilogue.NONE, inputs.stream().map(ConvolutionKernel::preferred).toList(), preferred(output)) != null;
+    static boolean supports(Convolution op, Step.Epilogue epilogue, List<Spec> inputs, Spec output) {
+        return plan(op, epilogue, inputs.stream().map(ConvolutionKernel::preferred).toList(), preferred(output)) != null;
     }
 
     private static Layout preferred(Spec spec) {

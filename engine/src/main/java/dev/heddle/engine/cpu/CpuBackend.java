@@ -70,7 +70,7 @@ public final class CpuBackend implements Backend {
             case Elementwise e -> given;
             case Reduce r -> given;
             case Movement m -> given;
-            case MatMul m -> !OneDnn.available() || MatMulKernel.accepts(given) ? given : contiguous(given);
+            case MatMul m -> input < 2 && (!OneDnn.available() || MatMulKernel.accepts(given)) ? given : contiguous(given);
             case Convolution c -> isWeights(c, input) || !usesOneDnn(c, specs(layouts)) ? contiguous(given) : channelsLast(given);
             case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
             default -> contiguous(given);
@@ -82,8 +82,11 @@ public final class CpuBackend implements Backend {
     }
 
     private static boolean usesOneDnn(Convolution op, List<Spec> inputs) {
-        List<Spec> operands = inputs.subList(0, 2); // a folded bias is none
-        return ConvolutionKernel.supports(op, operands, op.infer(operands).getFirst());
+        return usesOneDnn(op, Step.Epilogue.NONE, inputs.subList(0, 2)); // a folded bias is no operand
+    }
+
+    private static boolean usesOneDnn(Convolution op, Step.Epilogue epilogue, List<Spec> operands) {
+        return ConvolutionKernel.supports(op, epilogue, operands, op.infer(operands).getFirst());
     }
 
     private static List<Spec> specs(List<Layout> layouts) {
@@ -122,8 +125,12 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs) {
-        return usesOneDnn(op, inputs);
+    public boolean folds(Op op, Step.Epilogue epilogue, List<Spec> inputs) {
+        return switch (op) {
+            case Convolution c -> usesOneDnn(c, epilogue, inputs);
+            case MatMul m -> MatMulKernel.folds(epilogue, inputs, m.infer(inputs).getFirst());
+            default -> false;
+        };
     }
 
     @Override
@@ -138,7 +145,7 @@ public final class CpuBackend implements Backend {
         return switch (step.op()) {
             case Elementwise e -> loops(step, WorkerPool.shared().threads());
             case Reduce r -> loops(step, WorkerPool.shared().threads());
-            case MatMul m -> firstOf(MatMulKernel.of(in.get(0), in.get(1), out), () -> JavaMatMul.of(in.get(0), in.get(1), out));
+            case MatMul m -> firstOf(MatMulKernel.of(step), () -> JavaMatMul.of(in.get(0), in.get(1), out));
             case Convolution c -> firstOf(ConvolutionKernel.of(step), () -> JavaConvolution.of(c, in, out));
             case Pooling p -> PoolingKernel.of(p, in, out);
             case Gather g -> IndexKernels.gather(g, in.get(0), in.get(1), out);

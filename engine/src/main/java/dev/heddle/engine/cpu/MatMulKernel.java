@@ -4,8 +4,11 @@ package dev.heddle.engine.cpu;
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.memory.Memory;
+import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.plan.Layout;
+import dev.heddle.engine.plan.Step;
+import java.util.List;
 
 /**
  * {@code (..., M, K) x (..., K, N)} through oneDNN, for {@code F32} and, where it has a fast one, for 16-bit floats. The last
@@ -22,12 +25,13 @@ final class MatMulKernel implements Kernel {
     private final long[] bOffsets;
     private final long[] cOffsets;
     private final long outputBytes;
+    private final boolean bias;
     private final OneDnnMatMul planned; // null for F32
 
     /** How a matrix lies: {@code transposed} ones have their columns contiguous. */
     private record Matrix(boolean transposed, long ld, long stride) {}
 
-    private MatMulKernel(Layout a, Layout b, Layout c, OneDnnMatMul planned) {
+    private MatMulKernel(Layout a, Layout b, Layout c, boolean bias, OneDnnMatMul planned) {
         Shape shape = c.shape();
         int batchAxes = shape.rank() - 2;
         m = shape.dim(-2);
@@ -40,11 +44,27 @@ final class MatMulKernel implements Kernel {
         bOffsets = offsets(b, batchAxes - 1);
         cOffsets = offsets(c, batchAxes - 1);
         outputBytes = c.spec().bytes();
+        this.bias = bias;
         this.planned = planned;
     }
 
     /** A kernel, or null if oneDNN has no fast one for the dtype. */
-    static MatMulKernel of(Layout a, Layout b, Layout c) {
+    static MatMulKernel of(Step step) {
+        MatMulKernel kernel =
+                of(step.epilogue(), step.inputs().get(0).layout(), step.inputs().get(1).layout(), step.outputs().getFirst().layout());
+        if (kernel == null && step.epilogue() != Step.Epilogue.NONE) {
+            throw new IllegalStateException("matmul: oneDNN takes " + step.epilogue() + ", but not with " + step.inputLayouts());
+        }
+        return kernel;
+    }
+
+    /** Whether oneDNN takes an epilogue: of F32 it takes none, and of 16-bit floats it takes it with all layouts or with none. */
+    static boolean folds(Step.Epilogue epilogue, List<Spec> inputs, Spec output) {
+        MatMulKernel kernel = of(epilogue, Layout.contiguous(inputs.get(0)), Layout.contiguous(inputs.get(1)), Layout.contiguous(output));
+        return kernel != null && kernel.planned != null;
+    }
+
+    private static MatMulKernel of(Step.Epilogue epilogue, Layout a, Layout b, Layout c) {
         int rank = c.shape().rank();
         Layout wideA = a.expand(c.shape().with(rank - 1, a.shape().dim(-1)));
         Layout wideB = b.expand(c.shape().with(rank - 2, b.shape().dim(-2)));
@@ -53,7 +73,7 @@ final class MatMulKernel implements Kernel {
             return null;
         }
         if (c.dtype() == DType.F32 || empty) {
-            return new MatMulKernel(wideA, wideB, c, null);
+            return new MatMulKernel(wideA, wideB, c, false, null);
         }
         if (c.dtype() != DType.BF16 && c.dtype() != DType.F16) {
             return null;
@@ -61,10 +81,11 @@ final class MatMulKernel implements Kernel {
         Matrix ma = matrix(wideA);
         Matrix mb = matrix(wideB);
         Shape s = c.shape();
-        OneDnnMatMul planned = OneDnnMatMul.of(new OneDnnMatMulShape(a.dtype(), c.dtype(), ma.transposed(), mb.transposed(),
+        OneDnnMatMulShape shape = new OneDnnMatMulShape(a.dtype(), c.dtype(), ma.transposed(), mb.transposed(),
                 rank == 2 ? 1 : s.dim(rank - 3), s.dim(-2), s.dim(-1), a.shape().dim(-1), ma.ld(), ma.stride(), mb.ld(),
-                mb.stride(), s.dim(-1), s.dim(-2) * s.dim(-1)));
-        return planned == null ? null : new MatMulKernel(wideA, wideB, c, planned);
+                mb.stride(), s.dim(-1), s.dim(-2) * s.dim(-1), epilogue.bias(), epilogue.relu());
+        OneDnnMatMul planned = OneDnnMatMul.of(shape);
+        return planned == null ? null : new MatMulKernel(wideA, wideB, c, epilogue.bias(), planned);
     }
 
     /** Whether an operand's last two axes can be given as a leading dimension and a transposition. */
@@ -119,16 +140,17 @@ final class MatMulKernel implements Kernel {
         if (outputBytes == 0) {
             return;
         }
+        long c = addresses[bias ? 3 : 2];
         if (k == 0) {
-            Memory.fill(addresses[2], outputBytes, (byte) 0);
+            Memory.fill(c, outputBytes, (byte) 0);
             return;
         }
         for (int i = 0; i < cOffsets.length; i++) {
             long pa = addresses[0] + aOffsets[i];
             long pb = addresses[1] + bOffsets[i];
-            long pc = addresses[2] + cOffsets[i];
+            long pc = c + cOffsets[i];
             if (planned != null) {
-                planned.execute(pa, pb, pc, planned.workspaceBytes() == 0 ? 0 : addresses[3]);
+                planned.execute(pa, pb, bias ? addresses[2] : 0, pc, planned.workspaceBytes() == 0 ? 0 : addresses[bias ? 4 : 3]);
             } else {
                 OneDnn.batchedSgemm(a.transposed, b.transposed, inner, m, n, k, 1, pa, a.ld, a.stride, pb, b.ld, b.stride,
                         0, pc, n, m * n);

@@ -15,11 +15,13 @@ public final class OneDnnMatMul {
     private final long[] aOffsets;
     private final long[] bOffsets;
     private final long[] cOffsets;
+    private final long[] biasOffsets;
     private final long scratchBytes;
 
     private final IntConsumer runPart = this::runPart;
     private long a;
     private long b;
+    private long bias;
     private long c;
     private long workspace;
 
@@ -29,13 +31,15 @@ public final class OneDnnMatMul {
         }
         int threads = WorkerPool.shared().threads();
         boolean small = 2 * shape.batch() * shape.m() * shape.n() * shape.k() < MatMulTiles.SMALL_FLOPS;
-        int batches = small || shape.batch() < threads ? 1 : threads;
+        boolean equal = shape.strideA() == 0 && shape.strideB() == 0; // products, of which oneDNN would make one
+        int batches = equal ? Math.toIntExact(shape.batch()) : small || shape.batch() < threads ? 1 : threads;
         MatMulTiles tiles = new MatMulTiles().cut(shape.m(), shape.n(), small || batches > 1 ? 1 : threads);
         int count = batches * tiles.count();
         parts = new OneDnnPrimitive[count];
         aOffsets = new long[count];
         bOffsets = new long[count];
         cOffsets = new long[count];
+        biasOffsets = new long[count];
         long scratch = 0;
         for (int i = 0; i < count; i++) {
             int group = i / tiles.count();
@@ -46,6 +50,7 @@ public final class OneDnnMatMul {
             aOffsets[i] = shape.input().bytes() * (matrix * shape.strideA() + (shape.ta() ? row : row * shape.lda()));
             bOffsets[i] = shape.input().bytes() * (matrix * shape.strideB() + (shape.tb() ? column * shape.ldb() : column));
             cOffsets[i] = shape.result().bytes() * (matrix * shape.strideC() + row * shape.ldc() + column);
+            biasOffsets[i] = shape.result().bytes() * column;
             parts[i] = plan(shape, shape.batch() * (group + 1) / batches - matrix,
                     tiles.endRow(tile) - row, tiles.endColumn(tile) - column);
             scratch = Math.max(scratch, parts[i].scratchBytes());
@@ -68,10 +73,10 @@ public final class OneDnnMatMul {
             long a = operand(scope, shape.input(), batch, m, shape.k(), shape.ta(), shape.lda(), shape.strideA());
             long b = operand(scope, shape.input(), batch, shape.k(), n, shape.tb(), shape.ldb(), shape.strideB());
             long c = operand(scope, shape.result(), batch, m, n, false, shape.ldc(), shape.strideC());
-            long bias = 0;
-            Object[] arguments = {OneDnnApi.ENGINE, a, b, bias, c, scope.attributes(false, false)};
+            long bias = !shape.bias() ? 0 : batch == 1 ? scope.dense(shape.result(), 1, n) : scope.dense(shape.result(), 1, 1, n);
+            Object[] arguments = {OneDnnApi.ENGINE, a, b, bias, c, scope.attributes(false, shape.relu())};
             return scope.primitive("dnnl_matmul_primitive_desc_create", arguments, OneDnnPrimitive.SRC,
-                    OneDnnPrimitive.WEIGHTS, OneDnnPrimitive.DST);
+                    OneDnnPrimitive.WEIGHTS, OneDnnPrimitive.DST, OneDnnPrimitive.BIAS);
         }
     }
 
@@ -91,10 +96,11 @@ public final class OneDnnMatMul {
         return parts.length * scratchBytes;
     }
 
-    /** Multiplies; the arguments are addresses. */
-    public synchronized void execute(long a, long b, long c, long workspace) {
+    /** Multiplies; the arguments are addresses. The bias is not read if there is none in the shape. */
+    public synchronized void execute(long a, long b, long bias, long c, long workspace) {
         this.a = a;
         this.b = b;
+        this.bias = bias;
         this.c = c;
         this.workspace = workspace;
         WorkerPool.shared().parallelFor(parts.length, runPart);
@@ -105,6 +111,7 @@ public final class OneDnnMatMul {
         part.set(0, a + aOffsets[i]);
         part.set(1, b + bOffsets[i]);
         part.set(2, c + cOffsets[i]);
+        part.set(3, bias + biasOffsets[i]);
         part.execute(workspace + i * scratchBytes);
     }
 }

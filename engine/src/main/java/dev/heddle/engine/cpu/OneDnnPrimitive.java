@@ -17,6 +17,7 @@ final class OneDnnPrimitive {
     static final int DST = 17;
     static final int WEIGHTS = 33;
     static final int BIAS = 41;
+    static final int WORKSPACE = 64;
     static final int DIFF_SRC = 129;
     static final int DIFF_DST = 145;
     static final int DIFF_WEIGHTS = 161;

@@ -11,7 +11,7 @@ import java.util.Arrays;
 final class OneDnnScope implements AutoCloseable {
     private static final int FORMAT_ANY = 1;
     private static final int SCRATCHPAD_USER = 1;
-    private static final int ELTWISE_RELU = 32;
+    private static final int ELTWISE_HARDSWISH = 52;
     private static final int DATA_TYPE_UNDEFINED = 0;
     private static final int MAX_DIMS = 12;
 
@@ -45,7 +45,11 @@ final class OneDnnScope implements AutoCloseable {
                 dataType(dtype), FORMAT_ANY));
     }
 
-    /** Attributes: scratch memory comes from the caller; the result is added to what is there, then relu is applied. */
+    /**
+     * Attributes: scratch memory comes from the caller; the result is added to what is there, then relu is applied. oneDNN's
+     * own relu makes 0 of NaN, which hides that a training has failed; {@code x clip(a x, 0, 1)} with a great {@code a} is
+     * {@code x} or 0 too, keeps NaN, and costs 2% of a small convolution (of negative infinity it makes NaN).
+     */
     long attributes(boolean sum, boolean relu) {
         long attributes = own("dnnl_primitive_attr_destroy", OneDnnApi.create("dnnl_primitive_attr_create"));
         OneDnnApi.call("dnnl_primitive_attr_set_scratchpad_mode", attributes, SCRATCHPAD_USER);
@@ -55,7 +59,7 @@ final class OneDnnScope implements AutoCloseable {
                 OneDnnApi.call("dnnl_post_ops_append_sum", operations, 1f, 0, DATA_TYPE_UNDEFINED);
             }
             if (relu) {
-                OneDnnApi.call("dnnl_post_ops_append_eltwise", operations, ELTWISE_RELU, 0f, 0f);
+                OneDnnApi.call("dnnl_post_ops_append_eltwise", operations, ELTWISE_HARDSWISH, 3e38f, 0f);
             }
             OneDnnApi.call("dnnl_primitive_attr_set_post_ops", attributes, operations);
         }
@@ -68,6 +72,15 @@ final class OneDnnScope implements AutoCloseable {
      * @throws UnsupportedByOneDnn if there is no implementation, or only one of the slow reference ones
      */
     OneDnnPrimitive primitive(String function, Object[] rest, int... arguments) throws UnsupportedByOneDnn {
+        return new OneDnnPrimitive(plan(function, rest), arguments);
+    }
+
+    /** As {@link #primitive}, but only its descriptor, which a gradient's wants to see. */
+    long descriptor(String function, Object[] rest) throws UnsupportedByOneDnn {
+        return own("dnnl_primitive_desc_destroy", plan(function, rest));
+    }
+
+    private long plan(String function, Object[] rest) throws UnsupportedByOneDnn {
         MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
         int status = OneDnnApi.status(function, OneDnnApi.prepend(result, rest));
         if (status == OneDnnApi.UNIMPLEMENTED) {
@@ -80,7 +93,7 @@ final class OneDnnScope implements AutoCloseable {
             OneDnnApi.call("dnnl_primitive_desc_destroy", descriptor);
             throw new UnsupportedByOneDnn("only the reference implementation " + implementation);
         }
-        return new OneDnnPrimitive(descriptor, arguments);
+        return descriptor;
     }
 
     /** Copies from one memory descriptor's layout and dtype to another's: argument 0 to argument 1. */

@@ -7,12 +7,14 @@ import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Pooling;
 import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.plan.Layout;
+import java.util.Arrays;
 import java.util.List;
 
 /**
- * Pooling over one to three axes, seen as three. All operands are contiguous or all are channels-last; channels-last
- * {@code F32} runs over vectors of channels ({@link VectorPooling}), everything else element by element. An image belongs to
- * one thread, so that overlapping windows add up in a fixed order.
+ * Pooling over one to three axes, seen as three. All operands are contiguous or all are channels-last. What oneDNN has a
+ * kernel for is done there ({@link OneDnnPooling}); of the rest, channels-last {@code F32} runs over vectors of channels
+ * ({@link VectorPooling}), everything else element by element. An image belongs to one thread, so that overlapping windows
+ * add up in a fixed order.
  */
 final class PoolingKernel implements Kernel {
     final Pooling op;
@@ -29,7 +31,9 @@ final class PoolingKernel implements Kernel {
     private final boolean channelsLast;
     private final boolean vector;
     final boolean tiles; // windows lie side by side and cover x: each of its elements is in exactly one
-    private final WorkerPool.RangeBody body;
+    private final WorkerPool.RangeBody body; // of images if vectors are used, else of planes
+    private final OneDnnPooling planned; // null where oneDNN has none
+    private final WorkerPool.RangeBody ownImages = this::ownImages;
     long first; // x, or dy of an average's backward
     long second; // dy or v
     long result;
@@ -61,10 +65,17 @@ final class PoolingKernel implements Kernel {
         channelsLast = !x.isContiguous();
         vector = dtype == DType.F32 && channels >= 4 && x.isChannelsLast() && y.isChannelsLast();
         body = vector ? new VectorPooling(this)::run : this::run;
+        planned = dtype == DType.F64 ? null : OneDnnPooling.of(new OneDnnPoolingShape(op, dtype, images, channels,
+                Arrays.stream(x.shape().dims()).skip(2).boxed().toList(), channelsLast));
     }
 
     static PoolingKernel of(Pooling op, List<Layout> inputs, Layout output) {
         return new PoolingKernel(op, inputs, output);
+    }
+
+    @Override
+    public long workspaceBytes() {
+        return planned == null ? 0 : planned.workspaceBytes();
     }
 
     @Override
@@ -73,12 +84,26 @@ final class PoolingKernel implements Kernel {
         first = addresses[0];
         second = two ? addresses[1] : addresses[0];
         result = addresses[two ? 2 : 1];
-        if (op.direction() == Pooling.Direction.BACKWARD && !(vector && tiles)) {
-            Memory.fill(result, images * channels * in[0] * in[1] * in[2] * dtype.bytes(), (byte) 0);
-        }
-        if (images * channels > 0) {
+        if (planned != null) {
+            planned.execute(first, second, result, workspaceBytes() == 0 ? 0 : addresses[addresses.length - 1], ownImages);
+        } else if (images * channels > 0) {
+            clear(0, images);
             long perImage = (vector ? channels : 1) * (long) out[0] * out[1] * out[2] * kernel[0] * kernel[1] * kernel[2];
             WorkerPool.shared().parallelFor(vector ? images : images * channels, Math.max(1, (1 << 15) / Math.max(1, perImage)), body);
+        }
+    }
+
+    /** Images {@code from} to {@code to} without oneDNN. */
+    private void ownImages(long from, long to) {
+        clear(from, to);
+        body.run(vector ? from : from * channels, vector ? to : to * channels);
+    }
+
+    /** Before gradients of overlapping windows are added up. */
+    private void clear(long from, long to) {
+        if (op.direction() == Pooling.Direction.BACKWARD && !(vector && tiles)) {
+            long image = channels * in[0] * in[1] * in[2] * dtype.bytes();
+            Memory.fill(result + from * image, (to - from) * image, (byte) 0);
         }
     }
 
@@ -156,8 +181,12 @@ final class PoolingKernel implements Kernel {
         } else {
             switch (op.direction()) {
                 case FORWARD -> put(result, yIndex, best);
-                case BACKWARD -> put(result, place, get(result, place) + get(second, yIndex));
-                case GATHER -> put(result, yIndex, get(second, place));
+                case BACKWARD -> {
+                    if (place >= 0) { // dilated taps may all lie in the padding
+                        put(result, place, get(result, place) + get(second, yIndex));
+                    }
+                }
+                case GATHER -> put(result, yIndex, place >= 0 ? get(second, place) : 0);
             }
         }
     }

@@ -82,8 +82,8 @@ final class VectorPooling {
                 }
                 continue;
             }
-            FloatVector max = load(p.first + image + offsets[0] + byteC, live);
-            for (int t = 1; t < count; t++) {
+            FloatVector max = FloatVector.broadcast(LANES, Float.NEGATIVE_INFINITY);
+            for (int t = 0; t < count; t++) {
                 max = max.max(load(p.first + image + offsets[t] + byteC, live));
             }
             if (p.op.direction() == Pooling.Direction.FORWARD) {

@@ -184,7 +184,7 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs) {
+    public boolean folds(Op op, Step.Epilogue epilogue, List<Spec> inputs) {
         return false;
     }
 

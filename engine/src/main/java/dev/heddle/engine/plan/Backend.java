@@ -2,7 +2,6 @@
 package dev.heddle.engine.plan;
 
 import dev.heddle.engine.memory.DeviceMemory;
-import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Op;
 import dev.heddle.engine.op.Spec;
@@ -45,8 +44,8 @@ public interface Backend {
     /** The layout in which an op writes an output best, when the planner is free to choose; dense, no offset. */
     Layout outputLayout(Op op, Spec output, List<Layout> inputs);
 
-    /** Whether a convolution can add a bias and apply a relu as it stores. */
-    boolean foldsBiasAndRelu(Convolution op, List<Spec> inputs);
+    /** Whether the kernel of a convolution or a matrix product of two inputs can do what the epilogue says as it stores. */
+    boolean folds(Op op, Step.Epilogue epilogue, List<Spec> inputs);
 
     /** The kernel of a call; it gets the addresses of {@link Call#operands()}. */
     Kernel kernel(Call call);

@@ -1,6 +1,7 @@
-// The passes that make fewer, larger kernels: common subexpressions, elementwise fusion, convolution epilogues.
+// The passes that make fewer, larger kernels: common subexpressions, elementwise fusion, epilogues.
 package dev.heddle.engine.plan;
 
+import dev.heddle.engine.Shape;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
@@ -125,7 +126,7 @@ final class Fusion {
         List<Instruction> result = new ArrayList<>();
         for (Instruction i : instructions) {
             if (!merged[i.node]) {
-                result.add(foldIntoConvolution(i));
+                result.addAll(foldIntoProducer(i));
             }
         }
         result.removeIf(i -> merged[i.node]);
@@ -231,10 +232,10 @@ final class Fusion {
         return result;
     }
 
-    /** Turns {@code max(conv + bias, 0)}, or a part of it, into an epilogue of the convolution. */
-    private Instruction foldIntoConvolution(Instruction i) {
+    /** Turns {@code max(product + bias, 0)}, or a part of it, into an epilogue of the convolution or matrix product. */
+    private List<Instruction> foldIntoProducer(Instruction i) {
         if (!(i.op instanceof Elementwise e) || e.outputs().size() != 1) {
-            return i;
+            return List.of(i);
         }
         Expr rest = e.outputs().getFirst();
         boolean relu = false;
@@ -242,28 +243,48 @@ final class Fusion {
             relu = true;
             rest = a;
         }
-        int convolved = -1;
+        int value = -1;
         int bias = -1;
         if (rest instanceof Expr.Binary(Expr.BinaryOp op, Expr.Input a, Expr.Input b) && op == Expr.BinaryOp.ADD) {
-            convolved = i.inputs[a.index()];
-            bias = channelVector(i.inputs[b.index()], planner.spec(convolved));
-            if (bias < 0) {
-                return i;
-            }
+            value = i.inputs[a.index()];
+            bias = i.inputs[b.index()];
         } else if (relu && rest instanceof Expr.Input a) {
-            convolved = i.inputs[a.index()];
+            value = i.inputs[a.index()];
         }
-        Instruction p = convolved < 0 ? null : producer[convolved];
-        if (p == null || !(p.op instanceof Convolution conv) || conv.direction() != Convolution.Direction.FORWARD
-                || uses[convolved] != 1 || p.epilogue != Step.Epilogue.NONE || p.inputs.length != 2
-                || !backend.foldsBiasAndRelu(conv, List.of(planner.spec(p.inputs[0]), planner.spec(p.inputs[1])))) {
-            return i;
+        Instruction p = value < 0 ? null : producer[value];
+        Instruction view = null; // of a matrix product, that splits its rows
+        if (p != null && p.op instanceof Movement.Reshape && uses[value] == 1) {
+            view = p;
+            p = producer[p.inputs[0]];
+        }
+        boolean convolution = p != null && p.op instanceof Convolution c && c.direction() == Convolution.Direction.FORWARD && view == null;
+        boolean product = p != null && p.op instanceof MatMul && keepsColumns(p.outputs[0], value);
+        if (!convolution && !product || uses[p.outputs[0]] != 1 || p.epilogue != Step.Epilogue.NONE || p.inputs.length != 2) {
+            return List.of(i);
+        }
+        int vector = bias < 0 ? -1 : convolution ? channelVector(bias, planner.spec(value)) : columnVector(bias, i, value);
+        Step.Epilogue epilogue = new Step.Epilogue(bias >= 0, relu);
+        if (bias >= 0 && vector < 0
+                || !backend.folds(p.op, epilogue, List.of(planner.spec(p.inputs[0]), planner.spec(p.inputs[1])))) {
+            return List.of(i);
         }
         merged[p.node] = true;
-        int[] inputs = bias < 0 ? p.inputs : new int[] {p.inputs[0], p.inputs[1], bias};
-        Instruction folded = new Instruction(conv, inputs, i.outputs, i.node);
-        folded.epilogue = new Step.Epilogue(bias >= 0, relu);
-        return folded;
+        int[] inputs = bias < 0 ? p.inputs : new int[] {p.inputs[0], p.inputs[1], vector};
+        int[] outputs = view == null ? i.outputs : new int[] {planner.newValue(planner.spec(p.outputs[0]))};
+        Instruction folded = new Instruction(p.op, inputs, outputs, i.node);
+        folded.epilogue = epilogue;
+        if (view == null) {
+            return List.of(folded);
+        }
+        merged[view.node] = true;
+        return List.of(folded, new Instruction(view.op, outputs, i.outputs, i.node));
+    }
+
+    /** Whether a value is a matrix product of two axes, or a view of it that splits its rows. */
+    private boolean keepsColumns(int product, int view) {
+        Shape from = planner.spec(product).shape();
+        Shape to = planner.spec(view).shape();
+        return from.rank() == 2 && to.rank() >= 2 && from.dim(-1) == to.dim(-1);
     }
 
     /** The {@code (O)} value of which a value is the {@code (O, 1, ...)} view that broadcasts over channels, or -1. */
@@ -276,5 +297,12 @@ final class Fusion {
         boolean channels = view.shape().rank() == y.shape().rank() - 1 && view.shape().dim(0) == y.shape().dim(1)
                 && view.shape().elements() == y.shape().dim(1) && view.dtype() == y.dtype();
         return channels ? p.inputs[0] : -1;
+    }
+
+    /** The value itself if it is {@code (N)} and broadcasts over the rows of a product, which the sum has the shape of, or -1. */
+    private int columnVector(int value, Instruction sum, int product) {
+        Spec y = planner.spec(product);
+        return planner.spec(value).equals(new Spec(y.dtype(), Shape.of(y.shape().dim(-1))))
+                && planner.spec(sum.outputs[0]).equals(y) ? value : -1;
     }
 }

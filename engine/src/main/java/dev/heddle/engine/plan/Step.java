@@ -11,13 +11,16 @@ import java.util.List;
  *
  * @param op what is done; of an {@link Elementwise}, the inputs' layouts are expanded to the shape of the outputs
  * @param prologue of a reduction, the elementwise expression over the inputs that is reduced; else null
- * @param epilogue of a convolution, what is done to the result as it is stored
+ * @param epilogue of a convolution or a matrix product, what is done to the result as it is stored
  * @param inputs where they are and how they lie
  * @param outputs likewise
  * @param node the node of the graph it computes, for messages
  */
 public record Step(Op op, Expr prologue, Epilogue epilogue, List<Operand> inputs, List<Operand> outputs, int node) {
-    /** Additions to a convolution: a bias {@code (O)}, which is its third input, and a relu. */
+    /**
+     * Additions to a convolution or a matrix product: a bias, which is its third input, along the channels or the columns of
+     * the result, and a relu.
+     */
     public record Epilogue(boolean bias, boolean relu) {
         /** Nothing added. */
         public static final Epilogue NONE = new Epilogue(false, false);

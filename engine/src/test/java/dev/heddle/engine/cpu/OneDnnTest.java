@@ -126,21 +126,24 @@ class OneDnnTest {
             for (DType result : new DType[] {input, DType.F32}) {
                 for (long[] size : SIZES) {
                     for (int flags = 0; flags < 8; flags++) {
-                        matMul(input, result, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, 1 + flags % 3, size);
+                        matMul(input, result, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, 1 + flags % 3, size, false, false);
+                        matMul(input, result, (flags & 1) != 0, (flags & 2) != 0, false, 1 + flags % 3, size, true, (flags & 4) != 0);
                     }
                 }
             }
         }
     }
 
-    private static void matMul(DType input, DType result, boolean ta, boolean tb, boolean oneB, long batch, long[] size) {
+    private static void matMul(DType input, DType result, boolean ta, boolean tb, boolean oneB, long batch, long[] size,
+            boolean bias, boolean relu) {
         long m = size[0];
         long n = size[1];
         long k = size[2];
         long lda = (ta ? m : k) + 3;
         long ldb = tb ? k : n;
-        var shape = new OneDnnMatMulShape(input, result, ta, tb, batch, m, n, k, lda, (ta ? k : m) * lda, ldb,
-                oneB ? 0 : k * n, n, m * n);
+        long strideA = oneB && batch == 3 ? 0 : (ta ? k : m) * lda;
+        var shape = new OneDnnMatMulShape(input, result, ta, tb, batch, m, n, k, lda, strideA, ldb,
+                oneB ? 0 : k * n, n, m * n, bias, relu);
         OneDnnMatMul product = OneDnnMatMul.of(shape);
         if (product == null) { // 16-bit floats need a processor that has them
             assertNotNull(OneDnnMatMul.unsupported(shape));
@@ -151,20 +154,23 @@ class OneDnnTest {
         try (var a = NativeFloats.random(input, batch * (ta ? k : m) * lda, 1);
                 var b = NativeFloats.random(input, batch * k * n, 2);
                 var c = NativeFloats.nan(result, batch * m * n);
+                var added = NativeFloats.random(result, n, 3);
                 var workspace = NativeFloats.nan(DType.F32, product.workspaceBytes() / 4)) {
-            product.execute(a.address(), b.address(), c.address(), workspace.address());
+            product.execute(a.address(), b.address(), added.address(), c.address(), workspace.address());
             for (long i = 0; i < batch * m * n; i++) {
                 long matrix = i / (m * n);
                 long row = i / n % m;
                 long column = i % n;
-                double sum = 0;
+                double sum = bias ? added.get(column) : 0;
                 for (long j = 0; j < k; j++) {
                     sum += (double) a.get(matrix * shape.strideA() + (ta ? j * lda + row : row * lda + j))
                             * b.get(matrix * shape.strideB() + (tb ? column * ldb + j : j * ldb + column));
                 }
                 double rounding = result == DType.F32 ? 1e-6 : 1.0 / 256;
+                sum = relu ? Math.max(sum, 0) : sum;
+                double expected = sum;
                 long at = i;
-                assertEquals(sum, c.get(i), 1e-5 * Math.sqrt(k) + rounding * Math.abs(sum), () -> shape + " at " + at);
+                assertEquals(expected, c.get(i), 1e-5 * Math.sqrt(k) + rounding * Math.abs(expected), () -> shape + " at " + at);
             }
         }
     }

@@ -23,7 +23,7 @@ class OneDnnUnavailableTest {
     /** What each process does. */
     static final class Probe {
         public static void main(String[] arguments) {
-            var product = new OneDnnMatMulShape(DType.F32, DType.F32, false, false, 1, 2, 2, 2, 2, 0, 2, 0, 2, 0);
+            var product = new OneDnnMatMulShape(DType.F32, DType.F32, false, false, 1, 2, 2, 2, 2, 0, 2, 0, 2, 0, false, false);
             System.out.println(OneDnn.available() + " " + OneDnn.version() + " " + (OneDnnMatMul.of(product) != null));
             System.out.println(OneDnn.unavailableReason());
             System.out.println(OneDnnMatMul.unsupported(product));

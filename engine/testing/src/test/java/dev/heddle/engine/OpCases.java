@@ -290,12 +290,20 @@ final class OpCases {
                 row("matmul strided", in -> in.get(0).slice(1, 0, 10, 2).matmul(in.get(1).flip(0)), any(4, 10), any(5, 3)).slack(4),
                 row("batched", in -> in.get(0).matmul(in.get(1)), any(3, 4, 5), any(3, 5, 2)).slack(4),
                 row("batch broadcast", in -> in.get(0).matmul(in.get(1)), any(2, 1, 4, 5), any(3, 5, 2)).slack(4),
+                row("batch of equals", in -> in.get(0).expand(3, 4, 5).matmul(in.get(1).expand(3, 5, 2)), any(4, 5), any(5, 2)).slack(4),
                 row("batch of permuted", in -> in.get(0).permute(0, 2, 1, 3).matmul(in.get(1).permute(0, 2, 3, 1)), any(2, 4, 3, 5), any(2, 4, 3, 5)).slack(4),
                 row("vectors", in -> in.get(0).matmul(in.get(1)), any(9), any(9)).slack(4),
                 row("matrix and vector", in -> in.get(0).matmul(in.get(1)), any(4, 9), any(9)).slack(4),
                 row("vector and matrix", in -> in.get(0).matmul(in.get(1)), any(9), any(9, 4)).slack(4),
                 row("integers multiplied", in -> in.get(0).matmul(in.get(1)), integers(3, 4), integers(4, 5)).noGradient(),
                 row("linear", in -> Functional.linear(in.get(0), in.get(1), in.get(2)).relu(), any(2, 3, 5), any(4, 5), any(4)).slack(4),
+                row("linear of many rows", in -> Functional.linear(in.get(0), in.get(1), in.get(2)).relu(), any(4, 33, 40), any(70, 40), any(70)).slack(10),
+                row("linear without relu", in -> Functional.linear(in.get(0), in.get(1), in.get(2)), any(65, 40), any(70, 40), any(70)).slack(10),
+                row("matmul, relu", in -> in.get(0).matmul(in.get(1)).relu(), any(3, 65, 40), any(40, 70)).slack(10),
+                row("matmul, bias along the columns", in -> in.get(0).matmul(in.get(1)).add(in.get(2)), any(70, 40), any(40, 70), any(70, 1)).slack(10),
+                row("matmul and an equal vector", in -> in.get(0).matmul(in.get(1)).add(in.get(2)).relu(), any(1, 40), any(40, 70), any(70, 70)).slack(10),
+                row("linear of NaN, relu", in -> Functional.linear(in.get(0).log(), in.get(1), in.get(2)).relu(), any(33, 2), any(70, 2), any(70))
+                        .slack(10).noGradient(),
                 row("attention", in -> Functional.softmax(in.get(0).matmul(in.get(1).t()).mul(0.4), -1).matmul(in.get(2)), any(2, 5, 4),
                         any(2, 6, 4), any(2, 6, 3)).slack(8));
     }
@@ -325,6 +333,8 @@ final class OpCases {
         add(row("conv2d", in -> Functional.conv2d(in.get(0), in.get(1), in.get(2), 1, 0, 1, 1), any(2, 3, 7, 6), any(4, 3, 3, 3), any(4)).slack(8),
                 row("conv2d of one channel, relu", in -> Functional.conv2d(in.get(0), in.get(1), in.get(2), 1, 0, 1, 1).relu(), any(2, 1, 7, 6),
                         any(16, 1, 3, 3), any(16)).slack(8),
+                row("conv2d of NaN, relu", in -> Functional.conv2d(in.get(0).log(), in.get(1), in.get(2), 1, 0, 1, 1).relu(), any(2, 1, 7, 6),
+                        any(16, 1, 2, 1), any(16)).slack(10).noGradient(),
                 row("conv2d stride, padding", in -> Functional.conv2d(in.get(0), in.get(1), null, 2, 1, 1, 1), any(2, 3, 8, 7), any(5, 3, 3, 3)).slack(8),
                 row("conv2d groups, dilation", in -> Functional.conv2d(in.get(0), in.get(1), in.get(2), 1, 2, 2, 2), any(2, 4, 7, 7), any(6, 2, 3, 3),
                         any(6)).slack(8),
@@ -355,6 +365,24 @@ final class OpCases {
         }
         Pooling max = new Pooling(Pooling.Kind.MAX, Pooling.Direction.FORWARD, List.of(3, 2), window(List.of(2, 1), List.of(1, 0), List.of(0, 1),
                 List.of(1, 2)), true, null);
+        Pooling dilated = new Pooling(Pooling.Kind.MAX, Pooling.Direction.FORWARD, List.of(2, 2), window(List.of(1, 1), List.of(1, 1),
+                List.of(1, 1), List.of(3, 1)), true, null); // windows in the padding alone
+        for (boolean last : new boolean[] {false, true}) {
+            UnaryOperator<Tensor> view = last ? x -> x.permute(0, 3, 1, 2) : x -> x; // (N, C, H, W)
+            String layout = last ? ", channels last" : "";
+            add(unary("max pooling of specials" + layout, x -> Functional.maxPool2d(x, 3, 2, 1), special(3, 6, 5, 20).seen(view)).noGradient(),
+                    row("max pooling of specials backward" + layout, in -> maxBackward(in.get(0), in.get(1)), special(2, 6, 5, 20).seen(view),
+                            any(2, 6, 5, 20).seen(view)).slack(4).noGradient(),
+                    row("max pooling of ties backward" + layout, in -> maxBackward(in.get(0).to(in.get(1).dtype()), in.get(1)),
+                            indices(3, 2, 6, 5, 20).seen(view), any(2, 6, 5, 20).seen(view)).slack(4),
+                    unary("max pooling of padding" + layout, x -> Functional.pool(dilated, x), distinct(3, 2, 2, 5).seen(view)).noGradient(),
+                    row("max pooling of padding backward" + layout, in -> {
+                        Tensor x = in.getFirst();
+                        Pooling backward = dilated.with(Pooling.Direction.BACKWARD, x.shape());
+                        return Tensor.record(backward, List.of(x, Tensor.ones(dilated.outputShape(x.shape()).dims()).to(x.dtype())));
+                    }, distinct(3, 2, 2, 5).seen(view)).noGradient(),
+                    unary("average pooling of specials" + layout, x -> Functional.avgPool2d(x, 3, 2, 1, false), special(3, 6, 5, 20).seen(view)).noGradient());
+        }
         add(unary("max pooling of any geometry", x -> Functional.pool(max, x), distinct(2, 2, 7, 6)),
                 row("gather of max pooling", in -> Tensor.record(max.with(Pooling.Direction.GATHER, null), in), distinct(2, 2, 7, 6), any(2, 2, 7, 6)).noGradient(),
                 row("max pooling backward, channels last", in -> Tensor.record(new Pooling(Pooling.Kind.MAX, Pooling.Direction.BACKWARD, List.of(2, 2),
@@ -362,6 +390,12 @@ final class OpCases {
                         distinct(2, 6, 6, 20), any(2, 20, 3, 3)).noGradient(),
                 unary("adaptive pooling", x -> Functional.adaptiveAvgPool2d(x, 3, 2), any(2, 3, 7, 6)).slack(4),
                 unary("global pooling", x -> Functional.adaptiveAvgPool2d(x, 1, 1), any(2, 3, 7, 6)).slack(4));
+    }
+
+    /** The gradient of 3x3 max pooling, padded so that {@code y} is as large as {@code x}. */
+    private static Tensor maxBackward(Tensor x, Tensor dy) {
+        return Tensor.record(new Pooling(Pooling.Kind.MAX, Pooling.Direction.BACKWARD, List.of(3, 3), Functional.window(2, 1, 1, 1), true,
+                x.shape()), List.of(x, dy));
     }
 
     private static void fused() {
