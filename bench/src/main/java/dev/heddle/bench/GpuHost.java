@@ -15,6 +15,7 @@ import dev.heddle.engine.cuda.FusedKernels;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
@@ -101,7 +102,7 @@ public final class GpuHost {
         }
 
         @Override
-        public Kernel kernel(Fused op, List<Spec> inputs, List<Spec> outputs, Cuda cuda) {
+        public Kernel kernel(Fused op, List<Layout> inputs, List<Layout> outputs, Cuda cuda) {
             Kernel launch = cuda.source(SOURCE, "nothing").pointer(1).pointer(0).value(32).grid(1, 1, 1).block(32, 1, 1).build();
             return addresses -> {
                 long start = System.nanoTime();

@@ -6,6 +6,7 @@ import dev.heddle.engine.cuda.Cuda;
 import dev.heddle.engine.cuda.Launch;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
 import java.util.List;
 
 /** Scaled dot-product attention. */
@@ -15,6 +16,7 @@ final class AttentionKernels {
     private static final long LONGEST = 1 << 30;
     private static final int SIMPLE_ROWS = 4; // of a block, one a warp
     private static final long ALIGNMENT = 16;
+    private static final long STRIDE_UNIT = 8; // elements: rows that begin at multiples of 16 bytes
 
     /** Rows of a block and bytes of shared memory of the three kernels of attention.cu. */
     private record Tiles(int forwardRows, int forwardShared, int qRows, int qShared, int kvRows, int kvShared) {
@@ -37,6 +39,26 @@ final class AttentionKernels {
                 && inputs.get(1).shape().dim(2) < LONGEST;
     }
 
+    /** Whether heads of {@code (B, H, T, D)} can be read where they lie: such as in {@code (B, T, 3, H, D)}. */
+    static boolean takes(Layout x) {
+        boolean takes = x.shape().rank() == 4 && (x.stride(3) == 1 || x.shape().dim(3) == 1);
+        for (int i = 0; takes && i < 3; i++) {
+            takes = x.stride(i) > 0 && x.stride(i) % STRIDE_UNIT == 0;
+        }
+        return takes;
+    }
+
+    /** Heads side by side, {@code (B, T, H, D)}, where the queries have them so; then what follows needs no copy. */
+    static Layout outputLayout(Spec output, Layout q) {
+        Shape shape = output.shape();
+        if (shape.rank() != 4 || q.stride(1) >= q.stride(2)) {
+            return Layout.contiguous(output);
+        }
+        long d = shape.dim(3);
+        long[] strides = {shape.dim(1) * shape.dim(2) * d, d, shape.dim(1) * d, 1};
+        return new Layout(output.dtype(), shape, strides, 0);
+    }
+
     private static boolean onTensorCores(FusedCall call) {
         return Catalogue.ATTENTION_FORWARD.dtypes().contains(call.dtype())
                 && Catalogue.ATTENTION_FORWARD.headDimensions().contains(call.columns());
@@ -53,7 +75,7 @@ final class AttentionKernels {
         Launch.Builder launch = launch(tensorCores ? Catalogue.ATTENTION_FORWARD : Catalogue.ATTENTION_SIMPLE_FORWARD, tensorCores, call);
         launch.pointer(call.output(0)).pointer(call.output(1)).pointer(0).pointer(1).pointer(2);
         numbers(launch, 3, op.scale(), op.causal(), tensorCores, call);
-        strides(launch, q, q, k, k);
+        strides(launch, call.outputs().get(0), call.inputs().get(0), call.inputs().get(1), call.inputs().get(2));
         if (tensorCores) {
             Tiles tiles = Tiles.of(q.dim(3));
             return tensorCoreGrid(launch, q, tiles.forwardRows, tiles.forwardShared).build();
@@ -72,18 +94,19 @@ final class AttentionKernels {
         Shape k = call.shape(1); // (B, Hkv, S, D)
         Launch.Builder delta = call.launch(Catalogue.ATTENTION_DELTA).pointer(call.workspace()).pointer(3).pointer(5)
                 .value((int) q.dim(2)).value(call.columns()).workspace(4 * call.rows());
-        strides(delta, q, q);
+        strides(delta, call.inputs().get(3), call.inputs().get(5));
         simpleGrid(delta, q, 0);
 
         Launch.Builder dq = launch(tensorCores ? Catalogue.ATTENTION_BACKWARD_Q : Catalogue.ATTENTION_SIMPLE_BACKWARD_Q, tensorCores, call);
         dq.pointer(call.output(0));
         backwardInputs(dq, op, tensorCores, call);
-        strides(dq, q, q, k, k, q);
+        strides(dq, call.outputs().get(0), call.inputs().get(0), call.inputs().get(1), call.inputs().get(2), call.inputs().get(5));
 
         Launch.Builder dkv = launch(tensorCores ? Catalogue.ATTENTION_BACKWARD_KV : Catalogue.ATTENTION_SIMPLE_BACKWARD_KV, tensorCores, call);
         dkv.pointer(call.output(1)).pointer(call.output(2));
         backwardInputs(dkv, op, tensorCores, call);
-        strides(dkv, k, k, q, k, k, q);
+        strides(dkv, call.outputs().get(1), call.outputs().get(2), call.inputs().get(0), call.inputs().get(1), call.inputs().get(2),
+                call.inputs().get(5));
 
         if (tensorCores) {
             Tiles tiles = Tiles.of(q.dim(3));
@@ -121,9 +144,10 @@ final class AttentionKernels {
         launch.value(causal ? 0 : (int) k.dim(2)).value((float) scale);
     }
 
-    private static void strides(Launch.Builder launch, Shape... shapes) {
-        for (Shape shape : shapes) {
-            launch.value(shape.dim(1) * shape.dim(2) * shape.dim(3)).value(shape.dim(2) * shape.dim(3)).value(shape.dim(3));
+    /** Of batch, head and row. */
+    private static void strides(Launch.Builder launch, Layout... layouts) {
+        for (Layout x : layouts) {
+            launch.value(x.stride(0)).value(x.stride(1)).value(x.stride(2));
         }
     }
 

@@ -5,11 +5,14 @@ import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.cuda.Cuda;
 import dev.heddle.engine.cuda.Launch;
-import dev.heddle.engine.op.Spec;
+import dev.heddle.engine.plan.Layout;
 import java.util.List;
 
-/** A fused op's operands, contiguous; the first input is {@code (rows, columns)} after its leading axes are joined. */
-record FusedCall(List<Spec> inputs, List<Spec> outputs, Cuda cuda) {
+/**
+ * A fused op's operands, contiguous but where its launcher says otherwise; the first input is {@code (rows, columns)} after its
+ * leading axes are joined.
+ */
+record FusedCall(List<Layout> inputs, List<Layout> outputs, Cuda cuda) {
     private static final int WARP = 32;
 
     DType dtype() {

@@ -10,6 +10,7 @@ import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
 import java.util.List;
 
 /** Kernels of {@code cuda-src} for {@code F32}, {@code BF16} and {@code F16}; tensors without elements are left to the decomposition. */
@@ -53,15 +54,28 @@ public final class FusedCudaKernels implements FusedKernels {
         if (launcher(op) == null || inputs.stream().anyMatch(x -> x.shape().elements() == 0)) {
             return false;
         }
-        boolean attention = op instanceof ScaledDotProductAttention || op instanceof ScaledDotProductAttention.Backward;
         Spec x = inputs.getFirst();
         long columns = x.shape().dim(-1);
         return Catalogue.SOFTMAX_FORWARD.dtypes().contains(x.dtype()) && columns <= MOST_COLUMNS && x.shape().elements() / columns <= MOST_ROWS
-                && (!attention || AttentionKernels.supports(inputs));
+                && (!isAttention(op) || AttentionKernels.supports(inputs));
     }
 
     @Override
-    public Kernel kernel(Fused op, List<Spec> inputs, List<Spec> outputs, Cuda cuda) {
+    public boolean takes(Fused op, int input, List<Layout> inputs) {
+        return isAttention(op) && AttentionKernels.takes(inputs.get(input)) || inputs.get(input).isContiguous();
+    }
+
+    @Override
+    public Layout outputLayout(Fused op, Spec output, List<Layout> inputs) {
+        return isAttention(op) ? AttentionKernels.outputLayout(output, inputs.getFirst()) : Layout.contiguous(output);
+    }
+
+    private static boolean isAttention(Fused op) {
+        return op instanceof ScaledDotProductAttention || op instanceof ScaledDotProductAttention.Backward;
+    }
+
+    @Override
+    public Kernel kernel(Fused op, List<Layout> inputs, List<Layout> outputs, Cuda cuda) {
         return launcher(op).launch(new FusedCall(inputs, outputs, cuda));
     }
 }

@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.heddle.engine.DType;
+import dev.heddle.engine.Debug;
+import dev.heddle.engine.Device;
 import dev.heddle.engine.Gradients;
 import dev.heddle.engine.ReferenceEvaluation;
 import dev.heddle.engine.ShapeException;
@@ -16,6 +18,8 @@ import dev.heddle.testing.TensorAssertions;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @NoLeaks
 class AttentionTest {
@@ -48,6 +52,24 @@ class AttentionTest {
         List<Tensor> causal = Tensor.recordAll(new ScaledDotProductAttention(1, true), List.of(q, k, v));
         TensorAssertions.assertClose(new double[] {4, 0, 7, 0.75}, causal.get(0).toDoubleArray(), 1e-6, 1e-6, "causal out");
         TensorAssertions.assertClose(new double[] {0, Math.log(4)}, causal.get(1).toDoubleArray(), 1e-6, 1e-6, "causal lse");
+    }
+
+    /** Queries, keys and values side by side in one projection, as models have them: read, and written, where they lie. */
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"F32", "BF16", "F16"})
+    void headsOfAPackedProjectionAreNotCopied(DType dtype) {
+        Tensor packed = random(3, dtype, 2, 9, 3, 4, 32); // (B, T, 3, H, D)
+        Tensor heads = packed.permute(2, 0, 3, 1, 4); // (3, B, H, T, D)
+        Tensor out = FusedFunctions.scaledDotProductAttention(heads.select(0, 0), heads.select(0, 1), heads.select(0, 2), true);
+        Tensor joined = out.permute(0, 2, 1, 3).reshape(2, 9, 128); // (B, T, H D)
+        Tensor gradient = Gradients.of(joined.to(DType.F32).square().sum().to(dtype), packed).getFirst();
+        compare(joined, gradient);
+        if (!Device.current().equals(Device.cpu())) {
+            Tensor again = FusedFunctions.scaledDotProductAttention(heads.select(0, 0), heads.select(0, 1), heads.select(0, 2), false)
+                    .permute(0, 2, 1, 3).reshape(2, 9, 128).neg();
+            again.eval();
+            assertEquals(2, Debug.lastPlan().steps().size(), "copies:\n" + Debug.lastPlan());
+        }
     }
 
     @Test

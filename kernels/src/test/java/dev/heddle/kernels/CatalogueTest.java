@@ -13,6 +13,7 @@ import dev.heddle.engine.cuda.FusedKernels;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
 import java.util.HashSet;
 import java.util.List;
 import java.util.ServiceLoader;
@@ -50,14 +51,14 @@ class CatalogueTest {
         }
 
         @Override
-        public Kernel kernel(Fused op, List<Spec> inputs, List<Spec> outputs, Cuda cuda) {
+        public Kernel kernel(Fused op, List<Layout> inputs, List<Layout> outputs, Cuda cuda) {
             for (Catalogue kernel : Catalogue.values()) {
                 for (String function : kernel.functions()) {
                     cuda.launch(kernel.file(), function); // throws if there is none
                     FOUND.add(function);
                 }
             }
-            return cuda.clear(1, outputs.getFirst().bytes());
+            return cuda.clear(1, outputs.getFirst().spec().bytes());
         }
     }
 

@@ -15,6 +15,11 @@ import java.util.List;
  * kernel for is done there ({@link OneDnnPooling}); of the rest, channels-last {@code F32} runs over vectors of channels
  * ({@link VectorPooling}), everything else element by element. An image belongs to one thread, so that overlapping windows
  * add up in a fixed order.
+ *
+ * <p>Own loops and oneDNN in one run, two cores, us (max, its backward, average, its backward), channels-last {@code F32}: 2x2 on
+ * (64, 64, 24, 24) 530, 1059, 620, 662 and 336, 829, 260, 406; 3x3 by 2 on (32, 64, 56, 56) 5189, 12344, 2990, 5679 and 1873,
+ * 5215, 1761, 2056. From 20 channels on, contiguous {@code F32} is 12 to 380 times as fast through oneDNN (one axis: 1.5 to 14),
+ * {@code BF16} 17 to 490 times; with 1 or 3 channels, 1.4 to 80 times.
  */
 final class PoolingKernel implements Kernel {
     final Pooling op;

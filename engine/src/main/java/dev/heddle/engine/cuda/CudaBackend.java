@@ -137,10 +137,13 @@ public final class CudaBackend implements Backend {
     }
 
     private Kernel fused(Fused op, Step step) {
-        List<Spec> inputs = step.inputLayouts().stream().map(Layout::spec).toList();
-        List<Spec> outputs = step.outputLayouts().stream().map(Layout::spec).toList();
+        List<Spec> inputs = specs(step.inputLayouts());
         return op instanceof CudaKernel.Custom custom ? custom.kernel(inputs, cuda)
-                : provider(op, inputs).kernel(op, inputs, outputs, cuda);
+                : provider(op, inputs).kernel(op, step.inputLayouts(), step.outputLayouts(), cuda);
+    }
+
+    private static List<Spec> specs(List<Layout> layouts) {
+        return layouts.stream().map(Layout::spec).toList();
     }
 
     @Override
@@ -153,6 +156,7 @@ public final class CudaBackend implements Backend {
             case MatMul m -> cublasLt == 0 || CudaMatMul.accepts(given) ? given : contiguous(given);
             case Convolution c -> channelsLast(c, given.dtype()) ? channelsLast(given) : contiguous(given);
             case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
+            case Fused f when !(f instanceof CudaKernel.Custom) && provider(f, specs(layouts)).takes(f, input, layouts) -> given;
             default -> contiguous(given);
         };
     }
@@ -177,6 +181,9 @@ public final class CudaBackend implements Backend {
                     return new Layout(output.dtype(), output.shape(), input.strides(), 0);
                 }
             }
+        }
+        if (op instanceof Fused f && !(f instanceof CudaKernel.Custom)) {
+            return provider(f, specs(inputs)).outputLayout(f, output, inputs);
         }
         boolean channelsLast = op instanceof Pooling && inputs.getFirst().isChannelsLast()
                 || op instanceof Convolution c && channelsLast(c, output.dtype());

@@ -4,6 +4,7 @@ package dev.heddle.engine.cuda;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
+import dev.heddle.engine.plan.Layout;
 import java.util.List;
 
 /**
@@ -14,10 +15,22 @@ public interface FusedKernels {
     /** Whether there is a kernel for an op on inputs like these. */
     boolean supports(Fused op, List<Spec> inputs);
 
+    /** Whether the kernel takes an input as it lies; otherwise it gets a contiguous copy, which every kernel takes. */
+    default boolean takes(Fused op, int input, List<Layout> inputs) {
+        return inputs.get(input).isContiguous();
+    }
+
+    /** How the kernel should write an output: dense, in any order of the axes. */
+    default Layout outputLayout(Fused op, Spec output, List<Layout> inputs) {
+        return Layout.contiguous(output);
+    }
+
     /**
-     * The kernel of an op it supports. Operands are contiguous; addresses come in the order inputs, outputs, workspace.
+     * The kernel of an op it supports. Addresses come in the order inputs, outputs, workspace.
      *
+     * @param inputs as {@link #takes} allowed, or contiguous
+     * @param outputs as {@link #outputLayout} said, or contiguous
      * @param cuda what launches are made with
      */
-    Kernel kernel(Fused op, List<Spec> inputs, List<Spec> outputs, Cuda cuda);
+    Kernel kernel(Fused op, List<Layout> inputs, List<Layout> outputs, Cuda cuda);
 }
