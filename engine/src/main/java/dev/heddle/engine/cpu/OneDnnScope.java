@@ -48,7 +48,8 @@ final class OneDnnScope implements AutoCloseable {
     /**
      * Attributes: scratch memory comes from the caller; the result is added to what is there, then relu is applied. oneDNN's
      * own relu makes 0 of NaN, which hides that a training has failed; {@code x clip(a x, 0, 1)} with a great {@code a} is
-     * {@code x} or 0 too, keeps NaN, and costs 2% of a small convolution (of negative infinity it makes NaN).
+     * {@code x} or 0 too, and keeps NaN (of negative infinity it makes NaN). It costs 2% of a convolution of 32 channels, 11 to
+     * 14% of one of a single channel.
      */
     long attributes(boolean sum, boolean relu) {
         long attributes = own("dnnl_primitive_attr_destroy", OneDnnApi.create("dnnl_primitive_attr_create"));
