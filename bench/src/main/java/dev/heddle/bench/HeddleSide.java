@@ -33,13 +33,16 @@ final class HeddleSide implements PeerWorker.Side {
         for (int i = 0; i < workload.shapes.length; i++) {
             p.add(new Variable("p" + i, Tensor.of(workload.parameter(i), workload.shapes[i]), true));
         }
-        boolean mlp = workload == Workload.MLP;
         optimizer = switch (workload) {
             case MLP -> SGD.of(p).learningRate(Workload.SGD_RATE).build();
             case CNN -> Adam.of(p).learningRate(Workload.ADAM_RATE).build();
             case GPT -> AdamW.of(p).learningRate(Workload.ADAMW_RATE).build();
         };
-        x = workload == Workload.GPT ? Tensor.of(workload.tokens(), batch, Workload.POSITIONS) : mlp ? Tensor.of(workload.inputs(batch), batch, Workload.PIXELS) : Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
+        x = switch (workload) {
+            case MLP -> Tensor.of(workload.inputs(batch), batch, Workload.PIXELS);
+            case CNN -> Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
+            case GPT -> Tensor.of(workload.tokens(), batch, Workload.POSITIONS);
+        };
         long[] labels = workload.labels(batch);
         y = Tensor.of(labels, labels.length);
     }

@@ -37,13 +37,16 @@ final class LibTorchSide implements PeerWorker.Side {
             optional[i] = new TensorOptional(p[i]);
         }
         TensorVector all = new TensorVector(p);
-        boolean mlp = workload == Workload.MLP;
         optimizer = switch (workload) {
             case MLP -> new SGD(all, new SGDOptions(Workload.SGD_RATE));
             case CNN -> new Adam(all, new AdamOptions(Workload.ADAM_RATE));
             case GPT -> new AdamW(all, new AdamWOptions(Workload.ADAMW_RATE));
         };
-        x = workload == Workload.GPT ? integers(workload.tokens(), workload.batch, Workload.POSITIONS) : mlp ? tensor(workload.inputs(), workload.batch, Workload.PIXELS) : tensor(workload.inputs(), workload.batch, 1, 28, 28);
+        x = switch (workload) {
+            case MLP -> tensor(workload.inputs(), workload.batch, Workload.PIXELS);
+            case CNN -> tensor(workload.inputs(), workload.batch, 1, 28, 28);
+            case GPT -> integers(workload.tokens(), workload.batch, Workload.POSITIONS);
+        };
         y = integers(workload.labels(), workload.labels().length);
     }
 

@@ -6,7 +6,8 @@ import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.plan.Plan;
 
 /**
- * Debugging switches, with the system properties that set them at start. Results with and without them are the same, on CUDA but for the order in which sums of floats add up.
+ * Debugging switches, with the system properties that set them at start. Results with and without them are the same; on CUDA,
+ * but for the order in which floats are summed.
  */
 public final class Debug {
     private static volatile boolean eager = Boolean.getBoolean("heddle.eager");
