@@ -28,10 +28,13 @@ class CudaBackendTest {
             }
             """;
 
+    private Device before;
+
     @BeforeEach
     void useCuda() {
         String reason = CudaBackend.unavailable(0);
         Assumptions.assumeTrue(reason == null, "cuda: " + reason);
+        before = Device.current();
         Device.use(CUDA);
     }
 
@@ -40,7 +43,9 @@ class CudaBackendTest {
         Debug.checkNaN(false);
         Debug.trace(false);
         Debug.profile(false);
-        Device.use(Device.cpu());
+        if (before != null) { // other tests of this JVM run where they were told to
+            Device.use(before);
+        }
     }
 
     /** One step of a small regression; returns the loss. */

@@ -43,6 +43,7 @@ class OpTableTest {
         if ("cuda".equals(System.getProperty("heddle.device"))) {
             String reason = CudaBackend.unavailable(0);
             Assumptions.assumeTrue(reason == null, "cuda: " + reason);
+            assertEquals(Device.Type.CUDA, Device.current().type(), "another test has changed the device");
         }
     }
 
