@@ -4,6 +4,7 @@ package dev.heddle.engine.cuda;
 import dev.heddle.engine.Device;
 import dev.heddle.engine.DeviceUnavailableException;
 import java.util.List;
+import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A device, started. Kernels, graphs and copies between device memory run in the order they were launched, on the compute
@@ -20,6 +21,11 @@ final class CudaDevice {
     final String architecture; // sm_90
     final String name; // NVIDIA H200
     final long context;
+    /**
+     * Held while the compute stream is captured, and by whoever puts something on it from elsewhere: that would become part of the
+     * graph, or spoil it.
+     */
+    final ReentrantLock capturing = new ReentrantLock();
     private final ThreadLocal<Boolean> entered = ThreadLocal.withInitial(() -> false);
 
     /**

@@ -65,12 +65,17 @@ final class CudaGraph implements Runnable {
     }
 
     private void capture() {
-        Driver.streamBeginCapture(device.stream, Driver.CU_STREAM_CAPTURE_MODE_RELAXED);
         long graph;
+        device.capturing.lock();
         try {
-            launchAll();
+            Driver.streamBeginCapture(device.stream, Driver.CU_STREAM_CAPTURE_MODE_RELAXED);
+            try {
+                launchAll();
+            } finally {
+                graph = Driver.streamEndCapture(device.stream);
+            }
         } finally {
-            graph = Driver.streamEndCapture(device.stream);
+            device.capturing.unlock();
         }
         try {
             if (Driver.graphNodeCount(graph) == 0) {

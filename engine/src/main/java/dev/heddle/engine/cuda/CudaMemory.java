@@ -21,6 +21,17 @@ final class CudaMemory implements DeviceMemory {
     private static final long STAGING = 4 << 20;
     private static final long SCALAR_STAGING = 64 << 10;
 
+    /** Puts work on the compute stream, not into a graph that another thread captures there. */
+    private void onStream(Runnable work) {
+        device.enter();
+        device.capturing.lock();
+        try {
+            work.run();
+        } finally {
+            device.capturing.unlock();
+        }
+    }
+
     private record Block(long address, long fence) {}
 
     private final CudaDevice device;
@@ -133,7 +144,7 @@ final class CudaMemory implements DeviceMemory {
     /** Notes that everything launched so far comes before this; called when a plan and its copies have been launched. */
     synchronized void fence() {
         fence++;
-        Driver.eventRecord(events[(int) (fence % EVENTS)], device.stream);
+        onStream(() -> Driver.eventRecord(events[(int) (fence % EVENTS)], device.stream));
     }
 
     /** Waits until what was launched before the last fence has run. */
@@ -161,7 +172,7 @@ final class CudaMemory implements DeviceMemory {
                 Driver.eventRecord(stagingEvents[slot], device.copyStream);
             }
             if (bytes > 0) { // what is launched from now on sees the copy
-                Driver.streamWaitEvent(device.stream, stagingEvents[1 - nextStaging]);
+                onStream(() -> Driver.streamWaitEvent(device.stream, stagingEvents[1 - nextStaging]));
             }
         }
     }
@@ -173,9 +184,10 @@ final class CudaMemory implements DeviceMemory {
 
     /** Waits for everything launched; throws if a kernel met an index out of range. */
     void synchronize() {
-        device.enter();
-        Driver.memcpyDtoHAsync(indexErrorCopy, indexError, 16, device.stream);
-        Driver.streamSynchronize(device.stream);
+        onStream(() -> {
+            Driver.memcpyDtoHAsync(indexErrorCopy, indexError, 16, device.stream);
+            Driver.streamSynchronize(device.stream);
+        });
         if (Memory.getLong(indexErrorCopy) != 0) {
             Driver.memsetD32Async(indexError, 0, 4, device.stream);
             throw new IndexOutOfBoundsException(name() + ": gather or scatter: index " + Memory.getLong(indexErrorCopy + 8)
@@ -191,7 +203,7 @@ final class CudaMemory implements DeviceMemory {
             return;
         }
         if (target.isNative()) {
-            Driver.memcpyDtoHAsync(target.address(), address, bytes, device.stream);
+            onStream(() -> Driver.memcpyDtoHAsync(target.address(), address, bytes, device.stream));
             synchronize();
             return;
         }
@@ -202,8 +214,11 @@ final class CudaMemory implements DeviceMemory {
             }
             for (long done = 0; done < bytes; done += STAGING) {
                 long part = Math.min(STAGING, bytes - done);
-                Driver.memcpyDtoHAsync(staging[0], address + done, part, device.stream);
-                Driver.streamSynchronize(device.stream);
+                long from = address + done;
+                onStream(() -> {
+                    Driver.memcpyDtoHAsync(staging[0], from, part, device.stream);
+                    Driver.streamSynchronize(device.stream);
+                });
                 MemorySegment.copy(Memory.ALL, staging[0], target, done, part);
             }
         }
@@ -213,7 +228,7 @@ final class CudaMemory implements DeviceMemory {
     public void copy(long source, long target, long bytes) {
         device.enter();
         if (bytes > 0) {
-            Driver.memcpyDtoDAsync(target, source, bytes, device.stream);
+            onStream(() -> Driver.memcpyDtoDAsync(target, source, bytes, device.stream));
         }
     }
 
