@@ -81,23 +81,25 @@ static __device__ __forceinline__ int64_t divisor(const Geometry& g, const int64
     return count;
 }
 
-/// y = max over windows of x. A thread an element of y, 256 a block; likewise below for each result.
+/// y = max over windows of x, -infinity over an empty one (all taps in the padding). A thread an element of y, 256 a block; likewise below for each result.
 extern "C" __global__ void max_pool(DTYPE* y, const DTYPE* x, int64_t elements, Geometry g) {
     int64_t t = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
     if (t < elements) {
         int64_t n, c, at[3];
         split(t, g.out, g.channels, n, c, at);
-        y[offset(g.y_strides, n, c, at)] = x[maximum_at(g, x, n, c, at)];
+        int64_t from = maximum_at(g, x, n, c, at);
+        y[offset(g.y_strides, n, c, at)] = from < 0 ? narrow<DTYPE>(static_cast<decltype(widen(DTYPE()))>(-infinity())) : x[from];
     }
 }
 
-/// u = v at the places of the maxima of x; v lies as x does.
+/// u = v at the places of the maxima of x, 0 where a window is empty; v lies as x does.
 extern "C" __global__ void max_pool_gather(DTYPE* u, const DTYPE* x, const DTYPE* v, int64_t elements, Geometry g) {
     int64_t t = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
     if (t < elements) {
         int64_t n, c, at[3];
         split(t, g.out, g.channels, n, c, at);
-        u[offset(g.y_strides, n, c, at)] = v[maximum_at(g, x, n, c, at)];
+        int64_t from = maximum_at(g, x, n, c, at);
+        u[offset(g.y_strides, n, c, at)] = from < 0 ? DTYPE() : v[from];
     }
 }
 
