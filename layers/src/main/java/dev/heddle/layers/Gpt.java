@@ -70,7 +70,7 @@ public final class Gpt extends Layer {
 
     private void initialize(TransformerBlock block) {
         block.state().forEach((name, variable) -> {
-            boolean residual = name.equals("attention.out.weight") || name.equals("down.weight");
+            boolean residual = name.equals("attention.out.weight") || name.equals("feed_forward.down.weight");
             if (name.endsWith("bias")) {
                 variable.set(Init.zeros(variable.shape().dims()));
             } else if (!name.contains("norm")) {
@@ -109,7 +109,7 @@ public final class Gpt extends Layer {
         Tensor h = Functional.embedding(x, tokens.value()).add(positions.value().slice(0, past, past + t)); // (B, T, C)
         h = dropout.forward(h);
         for (int i = 0; i < blocks.size(); i++) {
-            h = blocks.get(i).forward(h, caches == null ? null : caches.get(i));
+            h = caches == null ? blocks.get(i).forward(h) : blocks.get(i).forward(h, caches.get(i));
         }
         return Functional.linear(norm.forward(h), tokens.value(), null); // (B, T, vocabulary)
     }

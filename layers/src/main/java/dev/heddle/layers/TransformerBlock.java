@@ -3,49 +3,69 @@ package dev.heddle.layers;
 
 import dev.heddle.engine.Activations;
 import dev.heddle.engine.Tensor;
+import java.util.function.UnaryOperator;
 
 /**
- * {@code (B, T, C) -> (B, T, C)} with the norms in front, as in GPT-2 (Radford et al., 2019): {@code x += attention(norm(x))},
- * {@code x += down(gelu(up(norm(x))))}.
+ * {@code (B, T, C) -> (B, T, C)}. With the norms in front, as in GPT-2 (Radford et al., 2019): {@code x += attention(norm1(x))},
+ * {@code x += feedForward(norm2(x))}. With the norms behind, as in the first transformer (Vaswani et al., 2017) and BERT:
+ * {@code x = norm1(x + attention(x))}, {@code x = norm2(x + feedForward(x))}.
  */
 public final class TransformerBlock extends Layer {
-    private final LayerNorm norm1;
+    private final Layer norm1;
     private final MultiHeadAttention attention;
-    private final LayerNorm norm2;
-    private final Linear up;
-    private final Linear down;
+    private final Layer norm2;
+    private final Layer feedForward;
     private final Dropout dropout;
+    private final boolean normFirst;
 
-    /** A block with a hidden layer of {@code hidden} features. */
+    /** A block of GPT-2: layer norms in front, and a hidden layer of {@code hidden} features with GELU. */
     public TransformerBlock(int dim, int heads, int hidden, double dropout, boolean causal) {
-        norm1 = child("norm1", new LayerNorm(dim));
-        attention = child("attention", new MultiHeadAttention(dim, heads, causal));
-        norm2 = child("norm2", new LayerNorm(dim));
-        up = child("up", new Linear(dim, hidden));
-        down = child("down", new Linear(hidden, dim));
+        this(new LayerNorm(dim), new MultiHeadAttention(dim, heads, causal), new LayerNorm(dim),
+                new FeedForward(dim, hidden, Activations::geluTanh), dropout, true);
+    }
+
+    /**
+     * A block of any parts.
+     *
+     * @param norm1 at the attention
+     * @param norm2 at the feed-forward network
+     * @param feedForward {@code (B, T, C) -> (B, T, C)}
+     * @param dropout in training, of what is added to the input
+     * @param normFirst whether the norms stand in front, not behind
+     */
+    public TransformerBlock(Layer norm1, MultiHeadAttention attention, Layer norm2, Layer feedForward, double dropout, boolean normFirst) {
+        this.norm1 = child("norm1", norm1);
+        this.attention = child("attention", attention);
+        this.norm2 = child("norm2", norm2);
+        this.feedForward = child("feed_forward", feedForward);
         this.dropout = child("dropout", new Dropout(dropout));
-    }
-
-    /** The attention. */
-    public MultiHeadAttention attention() {
-        return attention;
-    }
-
-    /** The second layer of the feed-forward network. */
-    public Linear down() {
-        return down;
+        this.normFirst = normFirst;
     }
 
     @Override
     public Tensor forward(Tensor x) {
-        return forward(x, null);
+        return forward(x, attention::forward);
     }
 
-    /** New positions behind those in a cache; without one if that is null. */
+    /**
+     * The same where only the first {@code lengths[b]} positions of a sequence count: the rest is padding.
+     *
+     * @param lengths {@code I32 (B)}
+     */
+    public Tensor forward(Tensor x, Tensor lengths) {
+        return forward(x, y -> attention.forward(y, y, lengths));
+    }
+
+    /** New positions behind those in a cache, which gets theirs added. */
     public Tensor forward(Tensor x, KeyValueCache cache) {
-        Tensor normal = norm1.forward(x);
-        Tensor y = x.add(dropout.forward(cache == null ? attention.forward(normal) : attention.forward(normal, cache)));
-        Tensor hidden = up.forward(norm2.forward(y)).map(Activations::geluTanh); // (B, T, hidden)
-        return y.add(dropout.forward(down.forward(hidden))); // (B, T, C)
+        return forward(x, y -> attention.forward(y, cache));
+    }
+
+    private Tensor forward(Tensor x, UnaryOperator<Tensor> attend) {
+        return added(added(x, norm1, attend), norm2, feedForward::forward); // (B, T, C)
+    }
+
+    private Tensor added(Tensor x, Layer norm, UnaryOperator<Tensor> part) {
+        return normFirst ? x.add(dropout.forward(part.apply(norm.forward(x)))) : norm.forward(x.add(dropout.forward(part.apply(x))));
     }
 }
