@@ -28,6 +28,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /**
  * Named tensors and strings in the safetensors format: the length of the header as a little-endian 64-bit number, the header in
@@ -122,16 +123,17 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
     }
 
     /**
-     * Reads a file.
+     * Reads a file. It is mapped, its header is checked as a whole, and a tensor is copied out of it only when the map of tensors is
+     * first asked for it: until then the file may be replaced (as {@link #write} does) but not changed.
      *
      * @throws CheckpointException if it cannot be read or is not what it should be, naming the file and what is wrong
      */
     public static SafeTensors read(Path file) {
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ); Arena arena = Arena.ofConfined()) {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             if (channel.size() < 8) {
                 throw new CheckpointException(file + ": has " + channel.size() + " bytes, no safetensors file");
             }
-            MemorySegment content = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
+            MemorySegment content = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), Arena.ofAuto());
             long length = content.get(java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN), 0);
             if (length < 2 || length > MAX_HEADER || length > content.byteSize() - 8) {
                 throw new CheckpointException(file + ": header of " + length + " bytes in a file of " + content.byteSize());
@@ -143,16 +145,19 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
             }
             MemorySegment data = content.asSlice(8 + length);
             requireCovered(file, header, data.byteSize());
-            Map<String, Tensor> tensors = new LinkedHashMap<>();
+            Map<String, Supplier<Tensor>> tensors = new LinkedHashMap<>();
             Map<String, String> metadata = new LinkedHashMap<>();
             for (var field : header.properties()) {
                 if (field.getKey().equals(METADATA)) {
+                    if (!field.getValue().isObject()) {
+                        throw new CheckpointException(file + ": metadata is " + field.getValue());
+                    }
                     field.getValue().properties().forEach(e -> metadata.put(e.getKey(), string(file, e)));
                 } else {
                     tensors.put(field.getKey(), tensor(file, field.getKey(), field.getValue(), data));
                 }
             }
-            return new SafeTensors(tensors, metadata);
+            return new SafeTensors(new LazyTensors(tensors), metadata);
         } catch (JsonProcessingException e) {
             throw new CheckpointException(file + ": the header is no JSON: " + e.getOriginalMessage(), e);
         } catch (IOException e) {
@@ -192,9 +197,12 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
         return entry.getValue().textValue();
     }
 
-    private static Tensor tensor(Path file, String name, JsonNode description, MemorySegment data) {
+    private static Supplier<Tensor> tensor(Path file, String name, JsonNode description, MemorySegment data) {
         try {
             DType dtype = DType.valueOf(description.path("dtype").asText());
+            if (!description.path("shape").isArray()) {
+                throw new ShapeException("shape " + description.path("shape"));
+            }
             long[] dims = new long[description.path("shape").size()];
             for (int i = 0; i < dims.length; i++) {
                 dims[i] = wholeNumber(description.path("shape").get(i));
@@ -206,7 +214,7 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
                 throw new CheckpointException(file + ": tensor " + name + " of " + bytes + " bytes is said to lie at [" + from + ", "
                         + to + ") of " + data.byteSize());
             }
-            return Tensor.of(data.asSlice(from, bytes), dtype, dims);
+            return () -> Tensor.of(data.asSlice(from, bytes), dtype, dims);
         } catch (ShapeException | ArithmeticException e) {
             throw new CheckpointException(file + ": tensor " + name + ": " + e.getMessage(), e);
         } catch (IllegalArgumentException e) {

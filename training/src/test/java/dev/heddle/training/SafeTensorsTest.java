@@ -3,12 +3,14 @@ package dev.heddle.training;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.Tensor;
+import dev.heddle.engine.memory.Buffer;
 import dev.heddle.testing.NoLeaks;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -110,6 +112,23 @@ class SafeTensorsTest {
     }
 
     @Test
+    void tensorsTakeMemoryWhenTheyAreAskedFor() throws IOException {
+        Path file = folder.resolve("large");
+        new SafeTensors(Map.of("a", Tensor.zeros(1000), "b", Tensor.ones(1000)), Map.of()).write(file);
+        long before = Buffer.tensorBytes();
+        Map<String, Tensor> tensors = SafeTensors.read(file).tensors();
+        assertEquals(java.util.Set.of("a", "b"), tensors.keySet());
+        assertTrue(tensors.containsKey("a") && !tensors.containsKey("c") && tensors.get("c") == null);
+        assertTrue(Buffer.tensorBytes() <= before);
+        assertEquals(1000, tensors.get("b").sum().item());
+        assertTrue(Buffer.tensorBytes() < before + 8000);
+        assertSame(tensors.get("b"), tensors.get("b"));
+        new SafeTensors(Map.of("a", Tensor.ones(1)), Map.of()).write(file); // what was opened stays what it was
+        assertEquals(1000, tensors.get("a").elements());
+        assertThrows(UnsupportedOperationException.class, () -> tensors.put("c", Tensor.of(1f)));
+    }
+
+    @Test
     void headersThatLieAreRefused() throws IOException {
         String x = "{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
         assertEquals(1, SafeTensors.read(write(x, new byte[8])).tensors().size());
@@ -123,6 +142,8 @@ class SafeTensorsTest {
         refused(x.replace("[2]", "[4611686018427387904]"), 8);
         refused(x.replace("[2]", "[99999999999999999999]"), 8);
         refused(x.replace("[2]", "\"two\""), 8);
+        refused(x.replace("[2]", "\"scalar\"").replace("[0,8]", "[0,4]"), 4, "scalar");
+        refused("{\"__metadata__\":7}", 0, "7");
         refused(x.replace("F32", "F8_E4M3"), 8, "F8_E4M3");
         refused(x.replace("\"F32\"", "3"), 8);
         refused(x.replace("[0,8]", "[8,0]"), 8);
