@@ -30,9 +30,9 @@ mkdir -p "$top/lib" "$top/tests"
   --strip-debug --no-header-files --no-man-pages --compress zip-0 --output "$top/jre"
 
 # Our jars, and the libraries of the command line: not oneDNN, for plain Java serves where a test compares with the CPU, nor what
-# only makes PDFs.
+# only makes PDFs or only serves pretrained models, which are not in the archive either.
 for module in engine engine/testing kernels layers training samples bench; do cp "$module"/target/heddle-*-SNAPSHOT.jar "$top/lib"; done
-tr ':' '\n' < samples/target/classpath.txt | grep -vE '/(dnnl|javacpp|pdfbox|pdfbox-io|fontbox|graphics2d|commons-logging|jcu[^/]*natives)[^/]*\.jar$' |
+tr ':' '\n' < samples/target/classpath.txt | grep -vE '/(dnnl|javacpp|pdfbox|pdfbox-io|fontbox|graphics2d|commons-logging|jcu[^/]*natives|tokenizers|api-|jna-|gson-|error_prone|protobuf-java)[^/]*\.jar$' |
   while read -r jar; do cp "$jar" "$top/lib"; done
 junit=$(sed -n 's|.*<junit.version>5\.\(.*\)</junit.version>.*|1.\1|p' pom.xml)
 mvn -q -B -N dependency:copy -Dartifact=org.junit.platform:junit-platform-console-standalone:"$junit" -DoutputDirectory="$top/lib"

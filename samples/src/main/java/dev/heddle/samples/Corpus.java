@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
 
@@ -30,22 +31,28 @@ final class Corpus {
 
     /** The classes below {@code java.} in {@code lib/src.zip}, in the order of their names, without their licence headers. */
     private static String jdk() {
+        StringBuilder text = new StringBuilder();
+        jdk(PREFIX, (name, source) -> {
+            int end = source.startsWith("/*") ? source.indexOf("*/") + 2 : 0;
+            text.append(source, end, source.length());
+        });
+        return text.toString();
+    }
+
+    /** Gives a consumer the name and the text of each class of {@code lib/src.zip} below a prefix, in the order of their names. */
+    static void jdk(String prefix, BiConsumer<String, String> consumer) {
         Path zip = Path.of(System.getProperty("java.home"), "lib", "src.zip");
         if (!Files.isReadable(zip)) {
-            throw new DatasetException(zip + " is not there (some JDKs come without their sources); name a text with --text FILE");
+            throw new DatasetException(zip + " is not there (some JDKs come without their sources); name a file of your own: see --help");
         }
-        StringBuilder text = new StringBuilder();
         try (ZipFile sources = new ZipFile(zip.toFile())) {
-            List<? extends ZipEntry> entries = sources.stream().filter(e -> e.getName().startsWith(PREFIX) && e.getName().endsWith(".java"))
+            List<? extends ZipEntry> entries = sources.stream().filter(e -> e.getName().startsWith(prefix) && e.getName().endsWith(".java"))
                     .sorted((a, b) -> a.getName().compareTo(b.getName())).toList();
             for (ZipEntry entry : entries) {
-                String source = new String(sources.getInputStream(entry).readAllBytes(), StandardCharsets.UTF_8);
-                int end = source.startsWith("/*") ? source.indexOf("*/") + 2 : 0;
-                text.append(source, end, source.length());
+                consumer.accept(entry.getName(), new String(sources.getInputStream(entry).readAllBytes(), StandardCharsets.UTF_8));
             }
         } catch (IOException e) {
             throw new DatasetException(zip + ": " + e.getMessage(), e);
         }
-        return text.toString();
     }
 }

