@@ -24,7 +24,7 @@ import java.util.stream.Stream;
 
 /** Steps of fetching; whatever the source, the caller knows the checksum. Failures are told by adding a line to {@code attempts}. */
 final class Fetch {
-    private static final int SECONDS = 120; // for a program
+    private static final int SECONDS = 600; // for a program, which may download much
 
     /** Does something in a folder that is removed afterwards. */
     @FunctionalInterface

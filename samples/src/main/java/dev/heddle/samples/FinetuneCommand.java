@@ -143,8 +143,8 @@ final class FinetuneCommand implements Callable<Integer> {
     private void report(double before, History history, double seconds, Device chosen, Path file) {
         Classification result = history.last().validation();
         PrintWriter text = spec.commandLine().getOut();
-        text.printf(Locale.ROOT, "bert on %s: test accuracy %.4f, before %.4f; training loss %.4f after %d epochs, %.0f texts/s, %.1f s on %s; model in %s%n",
-                data, result.accuracy(), before, history.last().trainLoss(), epochs, history.samplesPerSecond(), seconds, chosen, file);
+        text.printf(Locale.ROOT, "bert on %s: test accuracy %.4f, before %.4f; training loss %.4f after %d epochs, %.0f texts/s, %.1f s on %s; "
+                + "model in %s%n", data, result.accuracy(), before, history.last().trainLoss(), epochs, history.samplesPerSecond(), seconds, chosen, file);
         if (json) {
             ObjectNode line = new ObjectMapper().createObjectNode();
             line.put("task", "bert").put("data", data).put("device", chosen.toString()).put("seed", seed).put("epochs", epochs)

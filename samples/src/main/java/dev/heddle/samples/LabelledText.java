@@ -48,7 +48,8 @@ record LabelledText(List<String> labels, List<Sample> train, List<Sample> test) 
         train.forEach(sample -> labels.add(sample.label));
         for (Sample sample : test) {
             if (!labels.contains(sample.label)) {
-                throw new DatasetException("text '" + sample.text + "' of the test has the label '" + sample.label + "', which nothing is trained on");
+                throw new DatasetException("text '" + sample.text + "' of the test has the label '" + sample.label
+                        + "', which nothing is trained on");
             }
         }
         if (labels.size() < 2 || test.isEmpty()) {

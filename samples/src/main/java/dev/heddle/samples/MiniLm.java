@@ -151,7 +151,7 @@ final class MiniLm implements AutoCloseable {
         for (int from = 0; from < order.size(); from += BATCH) {
             List<Integer> part = order.subList(from, Math.min(order.size(), from + BATCH));
             try (TokenBatch batch = TokenBatch.of(part.stream().map(sequences::get).toList(), LONGEST, 0);
-                    Tensor embedded = bert.embed(batch.tokens().to(bert.device()), batch.lengths().to(bert.device()))) { // (B, C)
+                    Tensor embedded = bert.embed(batch.tokens(), batch.lengths())) { // (B, C)
                 float[] values = embedded.toFloatArray();
                 for (int b = 0; b < part.size(); b++) {
                     vectors[part.get(b)] = java.util.Arrays.copyOfRange(values, b * dim, (b + 1) * dim);

@@ -19,6 +19,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -81,7 +82,8 @@ class PretrainedTest {
         JsonNode line = json();
         assertEquals(1, line.get("test_accuracy").asDouble(), out.toString());
         assertTrue(line.get("train_loss").asDouble() < 0.3, out.toString());
-        for (String key : new String[] {"task", "data", "device", "seed", "epochs", "accuracy_before", "samples_per_second", "seconds", "peak_bytes"}) {
+        for (String key : new String[] {"task", "data", "device", "seed", "epochs", "accuracy_before", "samples_per_second",
+            "seconds", "peak_bytes"}) {
             assertTrue(line.has(key), key);
         }
         assertTrue(Files.size(run.resolve("model.safetensors")) > 80_000_000);
@@ -125,7 +127,7 @@ class PretrainedTest {
         assertEquals(List.of("java.io", "java.net", "java.nio", "java.security", "java.text", "java.time"), texts.labels());
         assertEquals(2400, texts.train().size());
         assertEquals(600, texts.test().size());
-        assertEquals(3000, java.util.stream.Stream.concat(texts.train().stream(), texts.test().stream()).map(LabelledText.Sample::text).distinct().count());
+        assertEquals(3000, Stream.concat(texts.train().stream(), texts.test().stream()).map(LabelledText.Sample::text).distinct().count());
         assertEquals(LabelledText.read("javadoc"), texts);
     }
 }

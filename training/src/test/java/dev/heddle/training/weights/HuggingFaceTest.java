@@ -229,8 +229,9 @@ class HuggingFaceTest {
 
         folder(GPT2, plain.weights);
         assertTrue(refused(() -> BertWeights.read(folder)).contains("model_type is 'gpt2'"));
-        for (String[] wrong : new String[][] {{"\"n_layer\": 2", "\"n_layer\": -2", "n_layer is -2"}, {"\"n_layer\": 2", "\"n_layer\": 1e9", "n_layer"},
-            {"\"n_head\": 2,", "", "n_head"}, {"gelu_new", "relu", "relu"}, {"\"n_inner\": null", "\"n_inner\": 9", "n_inner"}, {"{", "[", "config.json"}}) {
+        for (String[] wrong : new String[][] {{"\"n_layer\": 2", "\"n_layer\": -2", "n_layer is -2"},
+            {"\"n_layer\": 2", "\"n_layer\": 1e9", "n_layer"}, {"\"n_head\": 2,", "", "n_head"}, {"gelu_new", "relu", "relu"},
+            {"\"n_inner\": null", "\"n_inner\": 9", "n_inner"}, {"{", "[", "config.json"}}) {
             Files.writeString(folder.resolve("config.json"), GPT2.replace(wrong[0], wrong[1]));
             assertTrue(refused(() -> Gpt2Weights.read(folder)).contains(wrong[2]), wrong[2]);
         }
