@@ -107,6 +107,7 @@ struct Product {
   double alpha, beta;
   const char *device_alpha, *device_beta;
   uint64_t workspace_bytes;
+  bool keeps_nan;                              // cuBLASLt does not say what its relu does: one algorithm has each
 };
 
 const double GELU_SCALE = 0.7978845608028654, GELU_CUBE = 0.044715;   // cuBLASLt's GELU is the one by tanh
@@ -155,7 +156,7 @@ int multiply(const void* arguments) {
           char bit = (char) (1 << (aux & 7));
           op.aux[aux >> 3] = (char) (v > 0 ? op.aux[aux >> 3] | bit : op.aux[aux >> 3] & ~bit);
         }
-        if (epilogue & RELU) v = v > 0 ? v : v != v ? v : 0;
+        if (epilogue & RELU) v = v > 0 ? v : v != v && p.keeps_nan ? v : 0;
         if (epilogue & GELU) v = gelu(v);
         if (epilogue & DRELU) v = op.aux[aux >> 3] >> (aux & 7) & 1 ? v : 0;
         if (epilogue & DGELU) v *= gelu_slope(load(op.aux, aux_type, aux));
@@ -200,6 +201,11 @@ int judge(const Operation& op, const Layout& a, const Layout& b, const Layout& c
   if (!known || (wide && e != 1)) return NOT_SUPPORTED;
   if (d.order && e != 1 && e != RELU && e != GELU) { why = "an epilogue with a vector needs column order"; return NOT_SUPPORTED; }
   return OK;
+}
+
+/** Whether the vector of an epilogue is where it may be: cuBLASLt's kernels load 16 bytes at once. */
+bool vector_missing(const Operation& op) {
+  return op.epilogue & (BIAS | BGRAD | BGRADA | BGRADB) && (!op.bias || (size_t) op.bias % 16);
 }
 
 uint64_t types_of(const Operation& op, const Layout& a, const Layout& d) { return (uint64_t) op.compute << 32 | a.type << 16 | d.type; }
@@ -323,6 +329,7 @@ API int cublasLtMatmulAlgoGetHeuristic(void* handle, const Operation* op, const 
   *count = 0;
   const char* why;
   if (int status = judge(*op, *a, *b, *c, *d, why)) return complain(status, "heuristic: %s", why);
+  if (vector_missing(*op)) return complain(INVALID_VALUE, "heuristic: the epilogue needs a bias pointer, aligned to 16 bytes");
   for (int i = 0; i < 2 && i < wanted; i++) {
     uint64_t workspace = i ? 65536 : 0;
     if (workspace > preference->workspace) break;
@@ -358,7 +365,7 @@ API int cublasLtMatmul(void* handle, const Operation* op, const void* alpha, con
   if (!op || !alpha || !a || !b || !beta || !c || !d) return INVALID_VALUE;
   const char* why;
   if (int status = judge(*op, *a, *b, *c, *d, why)) return complain(status, "matmul: %s", why);
-  Product p = {*op, *a, *b, *c, *d, A, B, C, D, workspace, 0, 0, nullptr, nullptr, 0};
+  Product p = {*op, *a, *b, *c, *d, A, B, C, D, workspace, 0, 0, nullptr, nullptr, 0, true};
   if (op->pointer_mode) { p.device_alpha = (const char*) alpha; p.device_beta = (const char*) beta; }
   else { p.alpha = load((const char*) alpha, op->scale, 0); p.beta = load((const char*) beta, op->scale, 0); }
   bool reads_c = op->pointer_mode || p.beta != 0;
@@ -373,6 +380,7 @@ API int cublasLtMatmul(void* handle, const Operation* op, const void* alpha, con
     if (workspace_bytes < algorithm->workspace) return complain(INVALID_VALUE, "matmul: the workspace is too small");
     memcpy(alignment, algorithm->alignment, sizeof alignment);
     p.workspace_bytes = algorithm->workspace;
+    p.keeps_nan = algorithm->serial == 1;
   }
   if ((size_t) workspace & 15 || (workspace_bytes && heddleStandInDeviceBytes(workspace) < workspace_bytes))
     return complain(INVALID_VALUE, "matmul: the workspace at %p is not 16-byte aligned or not device memory", (void*) workspace);
@@ -384,7 +392,9 @@ API int cublasLtMatmul(void* handle, const Operation* op, const void* alpha, con
                       extent(*layouts[i]), "ABCD"[i], pointers[i]);
   }
   bool bias = op->epilogue & (BIAS | BGRAD | BGRADA | BGRADB), aux = op->epilogue & AUX;
-  if (bias && !heddleStandInDeviceBytes(op->bias)) return complain(INVALID_VALUE, "matmul: the epilogue needs a bias pointer");
+  size_t length = (op->epilogue & BGRADB ? d->columns : d->rows) * bytes_of(op->bias_type < 0 ? d->type : op->bias_type);
+  if (bias && (vector_missing(*op) || heddleStandInDeviceBytes(op->bias) < length))
+    return complain(INVALID_VALUE, "matmul: the epilogue needs a bias pointer, aligned to 16 bytes, to %zu bytes", length);
   if (aux && (!heddleStandInDeviceBytes(op->aux) || op->aux_ld < (int64_t) d->rows))
     return complain(INVALID_VALUE, "matmul: the epilogue needs an auxiliary pointer and leading dimension");
   if (aux && op->aux_ld % (op->epilogue & (RELU | DRELU) ? 128 : 8))

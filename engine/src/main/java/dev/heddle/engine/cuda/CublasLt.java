@@ -146,6 +146,7 @@ final class CublasLt {
             POINTER, POINTER, POINTER, POINTER, POINTER);
     private static final NativeFunction MATMUL = LIBRARY.function("cublasLtMatmul", POINTER, POINTER, POINTER, POINTER,
             POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, JAVA_LONG, POINTER);
+    private static final MethodHandle DESC_SET_HANDLE = DESC_SET.dynamicInvoker();
     private static final MethodHandle MATMUL_HANDLE = MATMUL.dynamicInvoker();
 
     /**
@@ -195,6 +196,15 @@ final class CublasLt {
     /** Sets an attribute of 4 bytes, a {@code CUBLASLT_MATMUL_DESC}. */
     static void matmulDescSetInt(long desc, int attribute, int value) {
         setInt(DESC_SET, desc, attribute, value);
+    }
+
+    /** Sets an attribute to the bytes at an address; allocates nothing. */
+    static void matmulDescSet(long desc, int attribute, long address, long bytes) {
+        try {
+            DESC_SET.check((int) DESC_SET_HANDLE.invokeExact(desc, attribute, address, bytes));
+        } catch (Throwable e) {
+            throw NativeFunction.unchecked(e);
+        }
     }
 
     /** Sets an attribute of 8 bytes, a {@code CUBLASLT_MATMUL_DESC}. */

@@ -26,6 +26,7 @@ import dev.heddle.engine.plan.Step;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.ServiceLoader;
+import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -153,8 +154,8 @@ public final class CudaBackend implements Backend {
             case Elementwise e -> given;
             case Reduce r -> given;
             case Movement m -> given;
-            case MatMul m -> cublasLt == 0 || CudaMatMul.accepts(given) ? given : contiguous(given);
-            case Convolution c -> channelsLast(c, given.dtype()) ? channelsLast(given) : contiguous(given);
+            case MatMul m -> input < 2 && (cublasLt == 0 || CudaMatMul.accepts(given)) ? given : contiguous(given);
+            case Convolution c -> input < 2 && channelsLast(c, given.dtype()) ? channelsLast(given) : contiguous(given);
             case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
             case Fused f when !(f instanceof CudaKernel.Custom) && provider(f, specs(layouts)).takes(f, input, layouts) -> given;
             default -> contiguous(given);
@@ -192,7 +193,12 @@ public final class CudaBackend implements Backend {
 
     @Override
     public boolean folds(Op op, Step.Epilogue epilogue, List<Spec> inputs) {
-        return false;
+        DType dtype = inputs.getFirst().dtype();
+        return switch (op) {
+            case MatMul m -> cublasLt != 0 && CudaMatMul.folds(dtype);
+            case Convolution c -> cudnn != 0 && CudaConvolution.folds(c, dtype, epilogue);
+            default -> false;
+        };
     }
 
     @Override
@@ -211,15 +217,26 @@ public final class CudaBackend implements Backend {
         return new Together(call, parts);
     }
 
-    private Kernel matmul(Layout a, Layout b, Layout out) {
-        Kernel kernel = cublasLt == 0 ? null : CudaMatMul.of(device, memory, cublasLt, a, b, out);
-        return kernel != null ? kernel : kernels.matmul(a, b, out);
+    private Kernel matmul(Step step) {
+        List<Layout> in = step.inputLayouts();
+        Layout out = step.outputLayouts().getFirst();
+        Kernel kernel = cublasLt == 0 ? null : CudaMatMul.of(device, memory, cublasLt, in, step.epilogue(), out);
+        return kernel != null ? kernel : step.epilogue() != Step.Epilogue.NONE ? apart(step, this::matmul) : kernels.matmul(in.get(0), in.get(1), out);
     }
 
-    private Kernel convolution(Convolution op, List<Layout> in, Layout out) {
+    private Kernel convolution(Step step) {
+        Convolution op = (Convolution) step.op();
+        List<Layout> in = step.inputLayouts();
+        Layout out = step.outputLayouts().getFirst();
         Kernel kernel = cudnn == 0 || !CudaConvolution.supports(op, out.dtype()) ? null
                 : CudaConvolution.of(device, memory, cudnn, op, in, out);
-        return kernel != null ? kernel : kernels.convolution(op, in, out);
+        return kernel != null ? kernel : step.epilogue() != Step.Epilogue.NONE ? apart(step, this::convolution) : kernels.convolution(op, in, out);
+    }
+
+    /** A step without its epilogue, and that behind it. */
+    private Kernel apart(Step step, Function<Step, Kernel> kernel) {
+        Step plain = new Step(step.op(), null, Step.Epilogue.NONE, step.inputs().subList(0, 2), step.outputs(), step.node());
+        return new CudaEpilogue(device, modules, step, kernel.apply(plain));
     }
 
     private Kernel kernel(Step step) {
@@ -228,8 +245,8 @@ public final class CudaBackend implements Backend {
         return switch (step.op()) {
             case Elementwise e -> ElementwiseKernels.of(device, modules, step);
             case Reduce r -> ReduceKernels.of(device, modules, step);
-            case MatMul m -> matmul(in.get(0), in.get(1), out);
-            case Convolution c -> convolution(c, in, out);
+            case MatMul m -> matmul(step);
+            case Convolution c -> convolution(step);
             case Pooling p -> kernels.pooling(p, in, out);
             case Gather g -> kernels.gather(g, in.get(0), in.get(1), out);
             case Scatter s -> kernels.scatter(s, in.get(0), in.get(1), out);

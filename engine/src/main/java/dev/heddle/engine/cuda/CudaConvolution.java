@@ -8,6 +8,7 @@ import dev.heddle.engine.op.Convolution.Direction;
 import dev.heddle.engine.op.Window;
 import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.plan.Layout;
+import dev.heddle.engine.plan.Step;
 import java.io.IOException;
 import java.lang.ref.Cleaner;
 import java.nio.charset.StandardCharsets;
@@ -22,29 +23,38 @@ import org.slf4j.LoggerFactory;
 /**
  * One- to three-dimensional convolutions and their two gradients. 16-bit floats, and f32 where it may round to tf32, lie
  * channels-last, which is what tensor cores take; f32 and f64 lie as users see them. Only deterministic algorithms are taken.
+ *
+ * <p>A bias is added by cuDNN where the best algorithm is the one that can (it knows a bias without a relu in one algorithm only).
+ * Its relu is left alone: with a bias, cuDNN allows no activation that propagates NaN, and ours keeps NaN.
  */
 final class CudaConvolution implements Kernel {
     private static final Logger LOG = LoggerFactory.getLogger(CudaConvolution.class);
     private static final Cleaner CLEANER = Cleaner.create();
     private static final boolean TF32 = Boolean.getBoolean("heddle.cuda.tf32");
     private static final long WORKSPACE = 256 << 20;
+    private static final long BIAS_ALIGNMENT = 16; // bytes, for wide loads
     private static final int LEAST_SPATIAL = 2; // cuDNN knows no fewer axes
 
     private final Direction direction;
     private final long handle;
     private final Descriptors descriptors;
     private final long one;
+    private final boolean bias;
     private int algorithm;
     private long workspaceBytes;
 
-    /** Of x, y and w, whichever of them is the result. */
-    private record Descriptors(long x, long y, long w, long convolution) implements Runnable {
+    /** Of x, y and w, whichever of them is the result; 0 for the last two if there is no bias. */
+    private record Descriptors(long x, long y, long w, long convolution, long bias, long identity) implements Runnable {
         @Override
         public void run() {
             Cudnn.destroyTensorDescriptor(x);
             Cudnn.destroyTensorDescriptor(y);
             CudnnConvolution.destroyFilterDescriptor(w);
             CudnnConvolution.destroyDescriptor(convolution);
+            if (bias != 0) {
+                Cudnn.destroyTensorDescriptor(bias);
+                Cudnn.destroyActivationDescriptor(identity);
+            }
         }
     }
 
@@ -53,6 +63,7 @@ final class CudaConvolution implements Kernel {
         this.handle = handle;
         this.descriptors = descriptors;
         one = wide ? Cudnn.ONE_DOUBLE : Cudnn.ONE;
+        bias = descriptors.bias != 0;
         CLEANER.register(this, descriptors);
     }
 
@@ -66,9 +77,19 @@ final class CudaConvolution implements Kernel {
         return dtype == DType.BF16 || dtype == DType.F16 || dtype == DType.F32 && TF32;
     }
 
-    /** A kernel, or null if cuDNN has none. */
+    /** Whether there may be a kernel with an epilogue; whether there is one is found out when it is made. */
+    static boolean folds(Convolution op, DType dtype, Step.Epilogue epilogue) {
+        return supports(op, dtype) && op.direction() == Direction.FORWARD && !epilogue.relu();
+    }
+
+    /**
+     * A kernel, or null if cuDNN has none.
+     *
+     * @param in two operands, or x, w and a bias
+     */
     static Kernel of(CudaDevice device, CudaMemory memory, long handle, Convolution op, List<Layout> in, Layout out) {
-        if (out.shape().elements() == 0 || in.stream().anyMatch(x -> x.shape().elements() == 0)) {
+        if (out.shape().elements() == 0 || in.stream().anyMatch(x -> x.shape().elements() == 0)
+                || in.size() == 3 && in.get(2).byteOffset() % BIAS_ALIGNMENT != 0) {
             return null;
         }
         Layout x = op.direction() == Direction.BACKWARD_DATA ? out : in.get(0);
@@ -83,13 +104,37 @@ final class CudaConvolution implements Kernel {
                 CudnnConvolution.filterDescriptor(type, channelsLast(dtype) ? Cudnn.CUDNN_TENSOR_NHWC : Cudnn.CUDNN_TENSOR_NCHW,
                         ints(w.shape().dims())),
                 CudnnConvolution.descriptor(spatial(window.before(), 0), spatial(window.stride(), 1), spatial(window.dilation(), 1),
-                        op.groups(), wide ? Cudnn.CUDNN_DATA_DOUBLE : Cudnn.CUDNN_DATA_FLOAT, math));
+                        op.groups(), wide ? Cudnn.CUDNN_DATA_DOUBLE : Cudnn.CUDNN_DATA_FLOAT, math),
+                in.size() == 3 ? channels(type, y) : 0,
+                in.size() == 3 ? Cudnn.activationDescriptor(Cudnn.CUDNN_ACTIVATION_IDENTITY, Cudnn.CUDNN_NOT_PROPAGATE_NAN, 0) : 0);
         CudaConvolution kernel = new CudaConvolution(op.direction(), handle, descriptors, wide);
         String key = device.name + " " + Cudnn.version() + " " + op + " " + x + " " + y + " " + w + " " + math;
-        return kernel.choose(device, memory, key, math, new long[] {x.spec().bytes(), y.spec().bytes(), w.spec().bytes()}) ? kernel : null;
+        long[] bytes = {x.spec().bytes(), y.spec().bytes(), w.spec().bytes()};
+        boolean found = kernel.choose(device, memory, key, math, bytes);
+        return found && (!kernel.bias || kernel.addsBias(memory, bytes)) ? kernel : null;
     }
 
-    private static int type(DType dtype) {
+    /** A descriptor of a vector {@code (C)} that belongs to the channels of a tensor. */
+    static long channels(int type, Layout tensor) {
+        int[] sizes = ints(tensor.shape().dims());
+        int[] strides = new int[sizes.length];
+        Arrays.fill(strides, 1);
+        strides[0] = sizes[1];
+        for (int i = 0; i < sizes.length; i++) {
+            sizes[i] = i == 1 ? sizes[1] : 1;
+        }
+        return Cudnn.tensorDescriptor(type, sizes, strides);
+    }
+
+    /** Whether the algorithm can add a bias; there is no question to ask cuDNN, so it is done once. */
+    private boolean addsBias(CudaMemory memory, long[] bytes) {
+        if (algorithm != CudnnConvolution.CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) {
+            return false;
+        }
+        return CudnnTrial.succeeds(memory, "the bias of a convolution", this, bytes[0], bytes[2], bytes[1], bytes[1], workspaceBytes);
+    }
+
+    static int type(DType dtype) {
         return switch (dtype) {
             case F32 -> Cudnn.CUDNN_DATA_FLOAT;
             case F64 -> Cudnn.CUDNN_DATA_DOUBLE;
@@ -100,8 +145,12 @@ final class CudaConvolution implements Kernel {
     }
 
     private static long tensor(int type, Layout layout) {
-        // as they are, but in the one form that cuDNN knows them by where an axis has extent 1
-        long[] strides = (channelsLast(layout.dtype()) ? Layout.channelsLast(layout.spec()) : Layout.contiguous(layout.spec())).strides();
+        return tensor(type, layout, channelsLast(layout.dtype()));
+    }
+
+    /** A descriptor of a dense tensor as it lies, in the one form that cuDNN knows it by where an axis has extent 1. */
+    static long tensor(int type, Layout layout, boolean channelsLast) {
+        long[] strides = (channelsLast ? Layout.channelsLast(layout.spec()) : Layout.contiguous(layout.spec())).strides();
         if (layout.shape().rank() == 3) { // (N, C, L) as (N, C, 1, L)
             strides = new long[] {strides[0], strides[1], strides[2] * layout.shape().dim(2), strides[2]};
         }
@@ -113,7 +162,7 @@ final class CudaConvolution implements Kernel {
         return Arrays.stream(sizes).mapToInt(Math::toIntExact).toArray();
     }
 
-    private static int[] spatial(List<Integer> values, int missing) {
+    static int[] spatial(List<Integer> values, int missing) {
         int[] result = new int[Math.max(LEAST_SPATIAL, values.size())];
         Arrays.fill(result, missing);
         for (int i = 0; i < values.size(); i++) {
@@ -204,8 +253,13 @@ final class CudaConvolution implements Kernel {
     @Override
     public void run(long[] addresses) {
         Descriptors d = descriptors;
-        long workspace = workspaceBytes > 0 ? addresses[3] : 0;
+        long workspace = workspaceBytes > 0 ? addresses[bias ? 4 : 3] : 0;
         try {
+            if (bias) {
+                CudnnConvolution.biasActivationForward(handle, one, d.x, addresses[0], d.w, addresses[1], d.convolution, algorithm, workspace,
+                        workspaceBytes, Cudnn.ZERO, d.y, addresses[3], d.bias, addresses[2], d.identity, d.y, addresses[3]);
+                return;
+            }
             switch (direction) {
                 case FORWARD -> CudnnConvolution.forward(handle, one, d.x, addresses[0], d.w, addresses[1], d.convolution, algorithm, workspace,
                         workspaceBytes, Cudnn.ZERO, d.y, addresses[2]);

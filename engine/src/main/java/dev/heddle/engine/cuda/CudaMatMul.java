@@ -4,16 +4,21 @@ package dev.heddle.engine.cuda;
 import dev.heddle.engine.DType;
 import dev.heddle.engine.DeviceOutOfMemoryException;
 import dev.heddle.engine.Shape;
+import dev.heddle.engine.memory.Float16;
 import dev.heddle.engine.op.MatMul;
 import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.plan.Layout;
+import dev.heddle.engine.plan.Step;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Cleaner;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.slf4j.Logger;
@@ -23,6 +28,10 @@ import org.slf4j.LoggerFactory;
  * Row-major {@code C = A B} is column-major {@code C' = B' A'}, which is what the library is asked for. Operands may be
  * transposed, and may be strided batches; a batch that only A has becomes more rows. Algorithms that add with atomics are not
  * asked for, so that the same product gives the same bits.
+ *
+ * <p>A bias along the columns of C is one along the rows of C', where the library's epilogue adds it, 16-byte aligned and in the
+ * dtype of C. What its relu makes of a NaN it does not say ({@code max(x, 0)}, and CUDA's maxima prefer numbers); here a NaN
+ * stays one. So an algorithm with relu is run once on NaN, and taken only if NaN comes out.
  */
 final class CudaMatMul implements Kernel {
     private static final Logger LOG = LoggerFactory.getLogger(CudaMatMul.class);
@@ -31,6 +40,7 @@ final class CudaMatMul implements Kernel {
     private static final boolean TF32 = Boolean.getBoolean("heddle.cuda.tf32");
     private static final long WORKSPACE = 32 << 20; // what NVIDIA recommends for Hopper
     private static final long ALIGNMENT = 64; // of values in a plan's arena
+    private static final long BIAS_ALIGNMENT = 16;
     private static final int CANDIDATES = 8;
     private static final int REPETITIONS = 5;
     private static final long WORTH_TIMING = 1 << 21; // multiplications; smaller products are bound by their launch
@@ -40,7 +50,10 @@ final class CudaMatMul implements Kernel {
     private final CudaDevice device;
     private final long handle;
     private final Descriptors descriptors;
-    private final boolean wide;
+    private final DType dtype;
+    private final int epilogue;
+    private final int out; // its place among the operands
+    private final MemorySegment bias = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG); // its address, as the library reads it
     private long algo; // address of its 64 bytes
     private long workspaceBytes;
     private final MemorySegment algoMemory = Arena.ofAuto().allocate(CublasLt.MATMUL_ALGO);
@@ -66,12 +79,22 @@ final class CudaMatMul implements Kernel {
         }
     }
 
-    private CudaMatMul(CudaDevice device, long handle, Descriptors descriptors, boolean wide) {
+    private CudaMatMul(CudaDevice device, long handle, Descriptors descriptors, DType dtype, int epilogue) {
         this.device = device;
         this.handle = handle;
         this.descriptors = descriptors;
-        this.wide = wide;
+        this.dtype = dtype;
+        this.epilogue = epilogue;
+        out = hasBias() ? 3 : 2;
         CLEANER.register(this, descriptors);
+    }
+
+    private boolean hasBias() {
+        return (epilogue & CublasLt.CUBLASLT_EPILOGUE_BIAS) != 0;
+    }
+
+    private boolean hasRelu() {
+        return (epilogue & CublasLt.CUBLASLT_EPILOGUE_RELU) != 0;
     }
 
     /** Whether operands of these layouts can be given as they are. */
@@ -80,8 +103,29 @@ final class CudaMatMul implements Kernel {
         return type(x.dtype()) >= 0 && matrix(x, rank - 2, rank - 1, 0) != null && batch(x) != null;
     }
 
-    /** A kernel, or null if the library has none for the operands. */
-    static Kernel of(CudaDevice device, CudaMemory memory, long handle, Layout a, Layout b, Layout out) {
+    /** Whether products of a dtype can have an epilogue; which are taken is found out when the kernel is made. */
+    static boolean folds(DType dtype) {
+        return type(dtype) >= 0 && dtype != DType.F64;
+    }
+
+    private static int epilogue(Step.Epilogue epilogue) {
+        return epilogue.bias() && epilogue.relu() ? CublasLt.CUBLASLT_EPILOGUE_RELU_BIAS
+                : epilogue.bias() ? CublasLt.CUBLASLT_EPILOGUE_BIAS
+                : epilogue.relu() ? CublasLt.CUBLASLT_EPILOGUE_RELU : CublasLt.CUBLASLT_EPILOGUE_DEFAULT;
+    }
+
+    /**
+     * A kernel, or null if the library has none for the operands.
+     *
+     * @param in A and B, and the bias if the epilogue has one
+     */
+    static Kernel of(CudaDevice device, CudaMemory memory, long handle, List<Layout> in, Step.Epilogue fused, Layout out) {
+        Layout a = in.get(0);
+        Layout b = in.get(1);
+        int epilogue = epilogue(fused);
+        if (fused.bias() && in.get(2).byteOffset() % BIAS_ALIGNMENT != 0 || fused != Step.Epilogue.NONE && !folds(out.dtype())) {
+            return null;
+        }
         int rank = out.shape().rank();
         int type = type(out.dtype());
         Shape leading = MatMul.leading(out.shape());
@@ -113,12 +157,19 @@ final class CudaMatMul implements Kernel {
         Matrix result = new Matrix(n, m, n, false, m * n);
         Descriptors descriptors = new Descriptors(product, layout(type, first, batches), layout(type, second, batches),
                 layout(type, result, batches));
-        CudaMatMul kernel = new CudaMatMul(device, handle, descriptors, wide);
+        CudaMatMul kernel = new CudaMatMul(device, handle, descriptors, out.dtype(), epilogue);
+        if (epilogue != CublasLt.CUBLASLT_EPILOGUE_DEFAULT) {
+            CublasLt.matmulDescSetInt(product, CublasLt.CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+        }
+        if (kernel.hasBias()) {
+            kernel.setBias(ALIGNMENT); // no address yet; the heuristic wants to see that there will be an aligned one
+        }
         String key = device.device + " " + device.name + " " + CublasLt.version() + " " + type + " " + compute + " " + first + " " + second
-                + " " + m + " " + n + " " + batches + " " + a.offset() % 16 + " " + b.offset() % 16;
+                + " " + m + " " + n + " " + batches + " " + a.offset() % 16 + " " + b.offset() % 16
+                + (epilogue == CublasLt.CUBLASLT_EPILOGUE_DEFAULT ? "" : " epilogue " + epilogue);
         long alignment = Math.min(alignment(a), alignment(b));
         if (!kernel.choose(memory, key, (double) m * n * a.shape().dim(-1) * batches >= WORTH_TIMING, alignment,
-                new long[] {span(first, batches), span(second, batches), batches * m * n}, out.dtype().bytes())) {
+                new long[] {span(second, batches), span(first, batches), batches * m * n, kernel.hasBias() ? n : 0})) {
             return null;
         }
         return kernel;
@@ -183,7 +234,7 @@ final class CudaMatMul implements Kernel {
 
     // ---- choosing the algorithm
 
-    private boolean choose(CudaMemory memory, String key, boolean worthTiming, long alignment, long[] elements, int elementBytes) {
+    private boolean choose(CudaMemory memory, String key, boolean worthTiming, long alignment, long[] elements) {
         Path kept = CudaModules.folder().resolve("matmul").resolve(CudaModules.sha256(List.of(key)) + ".algo");
         if (use(read(kept))) {
             return true;
@@ -206,10 +257,12 @@ final class CudaMatMul implements Kernel {
         if (candidates.isEmpty()) {
             return false;
         }
-        CublasLt.Heuristic best = worthTiming && candidates.size() > 1 ? fastest(candidates, memory, elements, elementBytes)
+        CublasLt.Heuristic best = worthTiming && candidates.size() > 1 || hasRelu() ? best(candidates, worthTiming, memory, elements)
                 : candidates.getFirst();
-        use(best);
-        if (worthTiming) {
+        if (!use(best)) {
+            return false;
+        }
+        if (worthTiming || hasRelu()) {
             try {
                 CudaModules.keep(kept, best.algo());
             } catch (IOException e) {
@@ -239,48 +292,101 @@ final class CudaMatMul implements Kernel {
         return true;
     }
 
-    private CublasLt.Heuristic fastest(List<CublasLt.Heuristic> candidates, CudaMemory memory, long[] elements, int elementBytes) {
-        long[] blocks = new long[4];
-        long[] bytes = {elements[0] * elementBytes, elements[1] * elementBytes, elements[2] * elementBytes, WORKSPACE};
-        long start = Driver.eventCreate(Driver.CU_EVENT_DEFAULT);
-        long end = Driver.eventCreate(Driver.CU_EVENT_DEFAULT);
+    /** The fastest algorithm, or the first if that is not worth the time; with relu, of those that keep NaN, null if none does. */
+    private CublasLt.Heuristic best(List<CublasLt.Heuristic> candidates, boolean time, CudaMemory memory, long[] elements) {
+        long[] blocks = new long[elements.length + 1]; // a, b, c, bias, workspace
+        long[] bytes = new long[blocks.length];
+        Arrays.setAll(bytes, i -> i < elements.length ? elements[i] * dtype.bytes() : WORKSPACE);
         int allocated = 0;
         try {
             for (; allocated < blocks.length; allocated++) {
                 blocks[allocated] = memory.allocate(bytes[allocated]);
-                Driver.memsetD8Async(blocks[allocated], (byte) 0x3c, bytes[allocated], device.stream); // small numbers in any dtype
             }
-            CublasLt.Heuristic best = candidates.getFirst();
+            if (hasBias()) {
+                setBias(blocks[3]);
+            }
+            CublasLt.Heuristic best = null;
             float least = Float.MAX_VALUE;
             for (CublasLt.Heuristic candidate : candidates) {
                 use(candidate);
-                launch(blocks[1], blocks[0], blocks[2], blocks[3]);
-                Driver.eventRecord(start, device.stream);
-                for (int i = 0; i < REPETITIONS; i++) {
-                    launch(blocks[1], blocks[0], blocks[2], blocks[3]);
+                if (hasRelu() && !keepsNaN(memory, blocks, bytes)) {
+                    continue;
                 }
-                Driver.eventRecord(end, device.stream);
-                Driver.eventSynchronize(end);
-                float time = Driver.eventElapsedTime(start, end);
-                if (time < least) {
-                    least = time;
+                float milliseconds = time ? milliseconds(blocks, bytes) : 0;
+                if (milliseconds < least) {
+                    least = milliseconds;
                     best = candidate;
+                }
+                if (!time) {
+                    break;
                 }
             }
             return best;
         } catch (DeviceOutOfMemoryException e) {
-            LOG.info("cuda: no memory to time algorithms of a product; the library's first is taken");
-            return candidates.getFirst();
+            LOG.info("cuda: no memory to try algorithms of a product{}", hasRelu() ? "; its relu is another kernel" : "; the library's first is taken");
+            return hasRelu() ? null : candidates.getFirst();
         } finally {
             for (int i = 0; i < allocated; i++) {
                 memory.free(blocks[i], bytes[i]);
             }
+        }
+    }
+
+    private void fill(long[] blocks, long[] bytes, int operands, int value) {
+        for (int i = 0; i < operands; i++) {
+            if (bytes[i] > 0) {
+                Driver.memsetD8Async(blocks[i], (byte) value, bytes[i], device.stream);
+            }
+        }
+    }
+
+    private float milliseconds(long[] blocks, long[] bytes) {
+        fill(blocks, bytes, blocks.length - 1, 0x3c); // small numbers in any dtype
+        long start = Driver.eventCreate(Driver.CU_EVENT_DEFAULT);
+        long end = Driver.eventCreate(Driver.CU_EVENT_DEFAULT);
+        try {
+            launch(blocks[0], blocks[1], blocks[2], blocks[4]);
+            Driver.eventRecord(start, device.stream);
+            for (int i = 0; i < REPETITIONS; i++) {
+                launch(blocks[0], blocks[1], blocks[2], blocks[4]);
+            }
+            Driver.eventRecord(end, device.stream);
+            Driver.eventSynchronize(end);
+            return Driver.eventElapsedTime(start, end);
+        } finally {
             Driver.eventDestroy(start);
             Driver.eventDestroy(end);
         }
     }
 
+    /** Whether the product of NaN is NaN: looks at the first element and the last. */
+    private boolean keepsNaN(CudaMemory memory, long[] blocks, long[] bytes) {
+        fill(blocks, bytes, blocks.length - 1, 0x3c);
+        fill(blocks, bytes, 2, 0xff); // NaN in any dtype
+        launch(blocks[0], blocks[1], blocks[2], blocks[4]);
+        byte[] element = new byte[dtype.bytes()];
+        boolean kept = true;
+        for (long at : new long[] {0, bytes[2] - element.length}) {
+            memory.download(blocks[2] + at, MemorySegment.ofArray(element));
+            ByteBuffer bits = ByteBuffer.wrap(element).order(ByteOrder.nativeOrder());
+            kept &= Float.isNaN(switch (dtype) {
+                case F32 -> bits.getFloat();
+                case BF16 -> Float16.bfloat16(bits.getShort());
+                default -> Float.float16ToFloat(bits.getShort());
+            });
+        }
+        return kept;
+    }
+
+    private void setBias(long address) {
+        if (bias.get(ValueLayout.JAVA_LONG, 0) != address) {
+            bias.set(ValueLayout.JAVA_LONG, 0, address);
+            CublasLt.matmulDescSet(descriptors.product, CublasLt.CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.address(), Long.BYTES);
+        }
+    }
+
     private void launch(long a, long b, long c, long workspace) {
+        boolean wide = dtype == DType.F64;
         long one = CONSTANTS.address() + (wide ? 16 : 0);
         CublasLt.matmul(handle, descriptors.product, one, b, descriptors.a, a, descriptors.b, one + (wide ? 8 : 4), c, descriptors.c, c,
                 descriptors.c, algo, workspace, workspaceBytes, device.stream);
@@ -294,7 +400,10 @@ final class CudaMatMul implements Kernel {
     @Override
     public void run(long[] addresses) {
         try {
-            launch(addresses[0], addresses[1], addresses[2], workspaceBytes > 0 ? addresses[3] : 0);
+            if (hasBias()) {
+                setBias(addresses[2]);
+            }
+            launch(addresses[0], addresses[1], addresses[out], workspaceBytes > 0 ? addresses[out + 1] : 0);
         } catch (CudaException e) {
             throw e.in("matmul");
         }

@@ -220,6 +220,39 @@ class CudaBackendTest {
         }
     }
 
+    // ---- what the libraries do besides products and convolutions
+
+    @Test
+    void aBiasAndAReluAreTheProductsEpilogueWhereverTheBiasLies() {
+        Tensor x = Tensor.of(new float[] {1, 2, 3, -4, 5, -6}, 2, 3);
+        Tensor w = Tensor.eye(3).eval();
+        List<Tensor> kept = new ArrayList<>();
+        for (int i = 0; i < 8; i++) { // launched, captured, captured again, replayed
+            Tensor bias = Tensor.of(i, 0f, -i);
+            kept.add(bias); // so that no place is used twice
+            Tensor y = x.matmul(w).add(bias).relu();
+            assertArrayEquals(new double[] {1 + i, 2, Math.max(0, 3 - i), Math.max(0, i - 4), 5, 0}, y.toDoubleArray());
+            assertTrue(Debug.lastPlan().toString().contains("matmul+bias+relu"), Debug.lastPlan()::toString);
+            kept.add(y);
+        }
+        Tensor nan = Tensor.of(Float.NaN, 1f, 1f).unsqueeze(0).matmul(w).relu();
+        assertTrue(Double.isNaN(nan.toDoubleArray()[0]), "relu keeps NaN");
+        assertTrue(Debug.lastPlan().toString().contains("matmul+relu"), Debug.lastPlan()::toString);
+    }
+
+    @Test
+    void aBiasIsTheConvolutionsEpilogueButNoRelu() {
+        Tensor x = new Generator(1).randn(2, 3, 5, 5).eval();
+        Tensor w = new Generator(2).randn(4, 3, 3, 3).eval();
+        Tensor b = new Generator(3).randn(4).eval();
+        Tensor plain = Functional.conv2d(x, w, null, 1, 1, 1, 1).eval();
+        double[] expected = plain.add(b.reshape(4, 1, 1)).toDoubleArray();
+        assertArrayEquals(expected, Functional.conv2d(x, w, b, 1, 1, 1, 1).toDoubleArray(), 1e-5);
+        assertTrue(Debug.lastPlan().toString().contains("conv2d+bias "), Debug.lastPlan()::toString);
+        assertArrayEquals(plain.add(b.reshape(4, 1, 1)).relu().toDoubleArray(), Functional.conv2d(x, w, b, 1, 1, 1, 1).relu().toDoubleArray(), 1e-5);
+        assertTrue(Debug.lastPlan().toString().contains("conv2d "), Debug.lastPlan()::toString);
+    }
+
     // ---- kernels of users
 
     private static CudaKernel saxpy() {

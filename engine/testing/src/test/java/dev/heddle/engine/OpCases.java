@@ -304,6 +304,10 @@ final class OpCases {
                 row("matmul and an equal vector", in -> in.get(0).matmul(in.get(1)).add(in.get(2)).relu(), any(1, 40), any(40, 70), any(70, 70)).slack(10),
                 row("linear of NaN, relu", in -> Functional.linear(in.get(0).log(), in.get(1), in.get(2)).relu(), any(33, 2), any(70, 2), any(70))
                         .slack(10).noGradient(),
+                row("linear with a part of a bias", in -> Functional.linear(in.get(0), in.get(1), in.get(2).slice(0, 1, 71)).relu(), any(5, 40),
+                        any(70, 40), any(72)).slack(10),
+                row("linear of NaN", in -> Functional.linear(in.get(0).log(), in.get(1), in.get(2)), any(33, 2), any(70, 2), any(70))
+                        .slack(10).noGradient(),
                 row("attention", in -> Functional.softmax(in.get(0).matmul(in.get(1).t()).mul(0.4), -1).matmul(in.get(2)), any(2, 5, 4),
                         any(2, 6, 4), any(2, 6, 3)).slack(8));
     }
@@ -335,6 +339,12 @@ final class OpCases {
                         any(16, 1, 3, 3), any(16)).slack(8),
                 row("conv2d of NaN, relu", in -> Functional.conv2d(in.get(0).log(), in.get(1), in.get(2), 1, 0, 1, 1).relu(), any(2, 1, 7, 6),
                         any(16, 1, 2, 1), any(16)).slack(10).noGradient(),
+                row("conv2d of NaN", in -> Functional.conv2d(in.get(0).log(), in.get(1), in.get(2), 1, 0, 1, 1), any(2, 16, 7, 6),
+                        any(16, 16, 2, 1), any(16)).slack(10).noGradient(),
+                row("conv2d of one image, one channel", in -> Functional.conv2d(in.get(0), in.get(1), in.get(2), 1, 1, 1, 1), any(1, 1, 5, 1),
+                        any(1, 1, 3, 3), any(1)).slack(8),
+                row("conv3d with a bias", in -> Functional.conv(in.get(0), in.get(1), in.get(2), Functional.window(3, 1, 1, 1), 1).relu(),
+                        any(1, 2, 4, 3, 5), any(3, 2, 2, 3, 3), any(3)).slack(8),
                 row("conv2d stride, padding", in -> Functional.conv2d(in.get(0), in.get(1), null, 2, 1, 1, 1), any(2, 3, 8, 7), any(5, 3, 3, 3)).slack(8),
                 row("conv2d groups, dilation", in -> Functional.conv2d(in.get(0), in.get(1), in.get(2), 1, 2, 2, 2), any(2, 4, 7, 7), any(6, 2, 3, 3),
                         any(6)).slack(8),
