@@ -233,6 +233,11 @@ public final class CudaBackend implements Backend {
         return kernel != null ? kernel : step.epilogue() != Step.Epilogue.NONE ? apart(step, this::convolution) : kernels.convolution(op, in, out);
     }
 
+    private Kernel pooling(Pooling op, List<Layout> in, Layout out) {
+        Kernel kernel = cudnn == 0 ? null : CudaPooling.of(memory, cudnn, op, in, out);
+        return kernel != null ? kernel : kernels.pooling(op, in, out);
+    }
+
     /** A step without its epilogue, and that behind it. */
     private Kernel apart(Step step, Function<Step, Kernel> kernel) {
         Step plain = new Step(step.op(), null, Step.Epilogue.NONE, step.inputs().subList(0, 2), step.outputs(), step.node());
@@ -247,7 +252,7 @@ public final class CudaBackend implements Backend {
             case Reduce r -> ReduceKernels.of(device, modules, step);
             case MatMul m -> matmul(step);
             case Convolution c -> convolution(step);
-            case Pooling p -> kernels.pooling(p, in, out);
+            case Pooling p -> pooling(p, in, out);
             case Gather g -> kernels.gather(g, in.get(0), in.get(1), out);
             case Scatter s -> kernels.scatter(s, in.get(0), in.get(1), out);
             case Sort s -> kernels.sort(s, in.getFirst());

@@ -377,6 +377,8 @@ final class OpCases {
                 List.of(1, 2)), true, null);
         Pooling dilated = new Pooling(Pooling.Kind.MAX, Pooling.Direction.FORWARD, List.of(2, 2), window(List.of(1, 1), List.of(1, 1),
                 List.of(1, 1), List.of(3, 1)), true, null); // windows in the padding alone
+        Pooling oblong = new Pooling(Pooling.Kind.AVG, Pooling.Direction.FORWARD, List.of(3, 2), window(List.of(2, 1), List.of(1, 0), List.of(1, 0),
+                List.of(1, 1)), false, null);
         for (boolean last : new boolean[] {false, true}) {
             UnaryOperator<Tensor> view = last ? x -> x.permute(0, 3, 1, 2) : x -> x; // (N, C, H, W)
             String layout = last ? ", channels last" : "";
@@ -391,7 +393,12 @@ final class OpCases {
                         Pooling backward = dilated.with(Pooling.Direction.BACKWARD, x.shape());
                         return Tensor.record(backward, List.of(x, Tensor.ones(dilated.outputShape(x.shape()).dims()).to(x.dtype())));
                     }, distinct(3, 2, 2, 5).seen(view)).noGradient(),
-                    unary("average pooling of specials" + layout, x -> Functional.avgPool2d(x, 3, 2, 1, false), special(3, 6, 5, 20).seen(view)).noGradient());
+                    unary("average pooling of specials" + layout, x -> Functional.avgPool2d(x, 3, 2, 1, false), special(3, 6, 5, 20).seen(view)).noGradient(),
+                    unary("max pooling of -infinity" + layout, x -> Functional.maxPool2d(x.mul(0).log(), 2, 2, 0),
+                            positive(2, 4, 4, 3).seen(view)).noGradient(),
+                    unary("average pooling of an oblong" + layout, x -> Functional.pool(oblong, x), any(3, 7, 5, 4).seen(view)).slack(4),
+                    unary("average pooling to one element" + layout, x -> Functional.avgPool2d(x, 5, 5, 2, true), any(1, 1, 5, 1).seen(
+                            last ? x -> x.permute(0, 3, 2, 1) : x -> x.reshape(1, 1, 5, 1))).slack(4));
         }
         add(unary("max pooling of any geometry", x -> Functional.pool(max, x), distinct(2, 2, 7, 6)),
                 row("gather of max pooling", in -> Tensor.record(max.with(Pooling.Direction.GATHER, null), in), distinct(2, 2, 7, 6), any(2, 2, 7, 6)).noGradient(),
