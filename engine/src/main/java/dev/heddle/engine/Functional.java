@@ -1,6 +1,7 @@
 // The functions that layers are made of, for those who want them without a layer. Names follow PyTorch's functional module.
 package dev.heddle.engine;
 
+import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.CrossEntropy;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.RmsNorm;
@@ -183,6 +184,17 @@ public final class Functional {
         }
         Tensor y = x.sub(perChannel(mean, spatial)).mul(perChannel(scale, spatial));
         return bias == null ? y : y.add(perChannel(bias, spatial));
+    }
+
+    /**
+     * Normalisation of each channel of {@code x (N, C, ...)} by its own mean and variance: {@code weight}, {@code bias (C)}.
+     *
+     * @return {@code y}, shaped as {@code x}; the mean {@code (C)} and the biased variance {@code (C)}, in {@code F32} if {@code x}
+     *     has 16 bits
+     */
+    public static List<Tensor> batchNorm(Tensor x, Tensor weight, Tensor bias, double eps) {
+        DType wide = x.dtype().computeType();
+        return Tensor.recordAll(new BatchNorm(eps), List.of(x, weight.to(wide), bias.to(wide))).subList(0, 3);
     }
 
     /** Normalisation of {@code (N, C, ...)} over each of {@code groups} groups of channels (Wu and He, 2018). */

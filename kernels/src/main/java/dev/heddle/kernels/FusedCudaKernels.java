@@ -61,8 +61,9 @@ public final class FusedCudaKernels implements FusedKernels {
     }
 
     @Override
-    public boolean takes(Fused op, int input, List<Layout> inputs) {
-        return isAttention(op) && AttentionKernels.takes(inputs.get(input)) || inputs.get(input).isContiguous();
+    public Layout inputLayout(Fused op, int input, List<Layout> inputs) {
+        Layout given = inputs.get(input);
+        return isAttention(op) && AttentionKernels.takes(given) ? given : FusedKernels.super.inputLayout(op, input, inputs);
     }
 
     @Override

@@ -5,7 +5,7 @@ import dev.heddle.engine.Functional;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
-import java.util.stream.IntStream;
+import java.util.List;
 
 /**
  * Normalises each channel of {@code (N, C, ...)}: in training mode by the statistics of the batch, which also move the
@@ -46,20 +46,19 @@ abstract class BatchNorm extends Layer {
         if (x.dim(1) != weight.shape().dim(0)) {
             throw new ShapeException(this + ": input " + x.shape() + " for " + weight.shape().dim(0) + " channels");
         }
-        if (!training()) {
-            return Functional.normalize(x, runningMean.value(), runningVar.value(), weight.value(), bias.value(), EPS);
+        if (!training()) { // one elementwise kernel, which no library would better
+            return Functional.normalize(x, runningMean.value(), runningVar.value(), weight.value(), bias.value(), EPS).to(x.dtype());
         }
-        int[] axes = IntStream.range(0, x.rank()).filter(axis -> axis != 1).toArray();
         long n = x.elements() / x.dim(1);
         if (n < 2) {
             throw new ShapeException(this + ": input " + x.shape() + " has one value a channel; training needs more");
         }
-        Tensor mean = x.mean(true, axes); // (1, C, 1, ...)
-        Tensor variance = x.sub(mean).square().mean(axes); // (C)
-        Tensor flat = mean.reshape(x.dim(1)); // (C)
-        runningMean.set(runningMean.value().mul(1 - MOMENTUM).add(flat.detach().mul(MOMENTUM)));
-        runningVar.set(runningVar.value().mul(1 - MOMENTUM).add(variance.detach().mul(MOMENTUM * n / (n - 1))));
-        return Functional.normalize(x, flat, variance, weight.value(), bias.value(), EPS);
+        List<Tensor> normalized = Functional.batchNorm(x, weight.value(), bias.value(), EPS); // y, mean (C), variance (C)
+        Tensor mean = normalized.get(1).detach();
+        Tensor variance = normalized.get(2).detach();
+        runningMean.set(runningMean.value().mul(1 - MOMENTUM).add(mean.mul(MOMENTUM)));
+        runningVar.set(runningVar.value().mul(1 - MOMENTUM).add(variance.mul(MOMENTUM * n / (n - 1))));
+        return normalized.getFirst();
     }
 
     @Override

@@ -19,9 +19,8 @@ import jcuda.jcudnn.cudnnTensorDescriptor;
 
 /**
  * Methods with the names and parameters of C's functions, for those that have arrays or results; {@link JCudaBinding} adapts
- * the others. Pooling, normalisation, dropout and recurrent networks are set up by direct calls: the engine has kernels of its
- * own for the first two, and JCudnn's newest classes are those of cuDNN 8. (Its newest native library, for cuDNN 9, has the same
- * methods for convolutions.)
+ * the others. Pooling, normalisation, dropout and recurrent networks are set up by direct calls: JCudnn's newest classes are those
+ * of cuDNN 8. (Its newest native library, for cuDNN 9, has the same methods for convolutions.)
  */
 final class CudnnFunctions {
     private static final int PERF = 48; // bytes of a cudnnConvolutionFwdAlgoPerf_t and its like

@@ -68,7 +68,11 @@ public final class CudaBackend implements Backend {
         } else {
             Cudnn.setStream(cudnn, this.device.stream);
         }
-        providers = ServiceLoader.load(FusedKernels.class, CudaBackend.class.getClassLoader()).stream().map(ServiceLoader.Provider::get).toList();
+        providers = new ArrayList<>();
+        if (cudnn != 0) {
+            providers.add(new CudaBatchNorm(this.device, memory, modules, cudnn));
+        }
+        ServiceLoader.load(FusedKernels.class, CudaBackend.class.getClassLoader()).forEach(providers::add);
     }
 
     /** Why a device cannot be used, or null if it can. */
@@ -157,7 +161,7 @@ public final class CudaBackend implements Backend {
             case MatMul m -> input < 2 && (cublasLt == 0 || CudaMatMul.accepts(given)) ? given : contiguous(given);
             case Convolution c -> input < 2 && channelsLast(c, given.dtype()) ? channelsLast(given) : contiguous(given);
             case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
-            case Fused f when !(f instanceof CudaKernel.Custom) && provider(f, specs(layouts)).takes(f, input, layouts) -> given;
+            case Fused f when !(f instanceof CudaKernel.Custom) -> provider(f, specs(layouts)).inputLayout(f, input, layouts);
             default -> contiguous(given);
         };
     }

@@ -15,9 +15,10 @@ public interface FusedKernels {
     /** Whether there is a kernel for an op on inputs like these. */
     boolean supports(Fused op, List<Spec> inputs);
 
-    /** Whether the kernel takes an input as it lies; otherwise it gets a contiguous copy, which every kernel takes. */
-    default boolean takes(Fused op, int input, List<Layout> inputs) {
-        return inputs.get(input).isContiguous();
+    /** How the kernel wants an input: as it lies if it takes that, otherwise it gets a copy; contiguous unless overridden. */
+    default Layout inputLayout(Fused op, int input, List<Layout> inputs) {
+        Layout given = inputs.get(input);
+        return given.isContiguous() ? given : Layout.contiguous(given.spec());
     }
 
     /** How the kernel should write an output: dense, in any order of the axes. */
@@ -28,7 +29,7 @@ public interface FusedKernels {
     /**
      * The kernel of an op it supports. Addresses come in the order inputs, outputs, workspace.
      *
-     * @param inputs as {@link #takes} allowed, or contiguous
+     * @param inputs as {@link #inputLayout} said
      * @param outputs as {@link #outputLayout} said, or contiguous
      * @param cuda what launches are made with
      */

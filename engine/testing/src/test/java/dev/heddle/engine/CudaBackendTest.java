@@ -253,6 +253,30 @@ class CudaBackendTest {
         assertTrue(Debug.lastPlan().toString().contains("conv2d "), Debug.lastPlan()::toString);
     }
 
+    @Test
+    void batchNormIsOneStepAndItsTrainingAllocatesNothing() {
+        Variable weight = new Variable("weight", Tensor.ones(3), true);
+        Variable bias = new Variable("bias", Tensor.zeros(3), true);
+        Tensor x = new Generator(1).randn(4, 5, 5, 3).permute(0, 3, 1, 2).eval();
+        Tensor target = new Generator(2).randn(4, 3, 2, 2).eval();
+        List<Double> losses = new ArrayList<>();
+        long allocations = 0;
+        for (int i = 0; i < 20; i++) {
+            Tensor y = Functional.batchNorm(x, weight.value(), bias.value(), 1e-5).getFirst();
+            Tensor loss = Functional.avgPool2d(Functional.maxPool2d(y, 2, 1, 0), 2, 2, 0, true).sub(target).square().mean();
+            Gradients gradients = loss.backward();
+            weight.set(weight.value().sub(gradients.get(weight).mul(0.1)));
+            bias.set(bias.value().sub(gradients.get(bias).mul(0.1)));
+            losses.add(loss.item());
+            loss.close();
+            allocations = i == 10 ? Debug.memory(CUDA).allocations() : allocations;
+        }
+        String plan = Debug.lastPlan().toString();
+        assertTrue(plan.contains("batch_norm ") && plan.contains("batch_norm_backward"), plan);
+        assertEquals(allocations, Debug.memory(CUDA).allocations());
+        assertTrue(losses.getLast() < losses.getFirst(), losses.toString());
+    }
+
     // ---- kernels of users
 
     private static CudaKernel saxpy() {

@@ -1,6 +1,7 @@
 // The one table of operations that every backend must pass: what is called, with which inputs, how exact it has to be.
 package dev.heddle.engine;
 
+import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.CrossEntropy;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.RmsNorm;
@@ -435,11 +436,35 @@ final class OpCases {
                     rows("rmsNorm " + Shape.of(shape), in -> Tensor.recordAll(new RmsNorm(1e-6), in), any(shape), any(d)).slack(20),
                     row("rmsNorm, y only " + Shape.of(shape), in -> Functional.rmsNorm(in.get(0), in.get(1), 1e-6), any(shape), any(d)).slack(20));
         }
+        for (long[] shape : new long[][] {{13, 3}, {2, 5, 7}, {3, 4, 5, 6}, {1, 1, 5, 1}, {2, 3, 2, 3, 2}, {2, 33, 3, 3}}) {
+            batchNorm("batchNorm " + Shape.of(shape), any(shape), any(shape), shape[1]);
+        }
+        UnaryOperator<Tensor> view = x -> x.permute(0, 3, 1, 2);
+        batchNorm("batchNorm channels last", any(2, 5, 3, 13).seen(view), any(2, 5, 3, 13).seen(view), 13);
+        batchNorm("batchNorm of a slice", any(2, 3, 4, 3).seen(x -> x.slice(3, 1, 3)), any(2, 3, 4, 2), 3);
         add(rows("layerNorm backward", in -> Tensor.recordAll(new LayerNorm.Backward(), in), any(4, 13), any(13), any(4, 1), positive(4, 1), any(4, 13)).slack(20),
                 rows("rmsNorm backward", in -> Tensor.recordAll(new RmsNorm.Backward(), in), any(4, 13), any(13), positive(4, 1), any(4, 13)).slack(20),
                 row("normalize", in -> Functional.normalize(in.get(0), in.get(1), in.get(2), in.get(3), in.get(4), 1e-5), any(2, 3, 4, 5), any(3),
                         positive(3), any(3), any(3)).slack(8),
+                rows("batchNorm of specials", in -> Functional.batchNorm(in.get(0), in.get(1), in.get(2), 1e-5), special(7, 10), any(10), any(10)).noGradient(),
+                rows("batchNorm of equals", in -> Functional.batchNorm(in.get(0).mul(0).add(3), in.get(1), in.get(2), 1e-5), any(4, 3, 2), any(3),
+                        any(3)).noGradient().slack(4),
+                row("batchNorm far from 0", in -> Functional.batchNorm(in.get(0).add(30), in.get(1), in.get(2), 1e-5).getFirst(), any(4, 3, 5), any(3),
+                        any(3)).f32Only().noGradient().slack(100),
+                row("gradient of batchNorm's statistics", in -> {
+                    List<Tensor> y = Functional.batchNorm(in.get(0), in.get(1), in.get(2), 0.1);
+                    return y.get(0).add(y.get(1)).mul(y.get(2).add(1).sqrt());
+                }, any(13, 3), any(3), any(3)).f32Only().slack(20),
                 row("groupNorm", in -> Functional.groupNorm(in.get(0), 2, in.get(1), in.get(2), 1e-5), any(2, 4, 5), any(4), any(4)).slack(20));
+    }
+
+    private static void batchNorm(String name, Arg x, Arg dy, long c) {
+        add(rows(name, in -> Functional.batchNorm(in.get(0), in.get(1), in.get(2), 1e-2), x, any(c), any(c)).slack(20),
+                rows(name + " backward", in -> {
+                    DType wide = in.getFirst().dtype().computeType();
+                    return Tensor.recordAll(new BatchNorm.Backward(1e-2), List.of(in.get(0), in.get(1).to(wide), in.get(2).to(wide),
+                            in.get(3).to(wide), in.get(4)));
+                }, x, any(c), any(c), positive(c), dy).slack(20));
     }
 
     private static void others() {
