@@ -8,7 +8,7 @@ import torch.nn.functional as F
 import measure
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-FUSABLE = {"gelu", "chain", "softmax", "layernorm", "rmsnorm", "crossentropy", "linear_gelu"}
+FUSABLE = {"gelu", "chain", "softmax", "layernorm", "rmsnorm", "crossentropy", "linear_relu", "linear_gelu", "conv_bias", "batchnorm"}
 
 
 def randn(dtype, *shape):
@@ -68,10 +68,29 @@ def case(name):
         return torch.matmul, (randn(dtype, d[0], d[2]), randn(dtype, d[2], d[1]))
     if kind == "linear_gelu":
         return lambda x, w, b: F.gelu(F.linear(x, w, b)), (randn(dtype, d[0], d[2]), randn(dtype, d[1], d[2]), randn(dtype, d[1]))
+    if kind == "linear":
+        return F.linear, (randn(dtype, d[0], d[2]), randn(dtype, d[1], d[2]), randn(dtype, d[1]))
+    if kind == "linear_relu":
+        return lambda x, w, b: F.relu(F.linear(x, w, b)), (randn(dtype, d[0], d[2]), randn(dtype, d[1], d[2]), randn(dtype, d[1]))
+    last = torch.channels_last
     if kind == "conv":
-        last = torch.channels_last
         return (lambda x, w: F.conv2d(x, w, padding=1),
                 (randn(dtype, *d).to(memory_format=last), randn(dtype, d[1], d[1], 3, 3).to(memory_format=last)))
+    if kind == "conv_bias":
+        return (lambda x, w, b: F.conv2d(x, w, b, padding=1),
+                (randn(dtype, *d).to(memory_format=last), randn(dtype, d[1], d[1], 3, 3).to(memory_format=last), randn(dtype, d[1])))
+    if kind == "maxpool":
+        return lambda x: F.max_pool2d(x, 3, 2, 1), (randn(dtype, *d).to(memory_format=last),)
+    if kind == "avgpool":
+        return lambda x: F.avg_pool2d(x, 3, 2, 1), (randn(dtype, *d).to(memory_format=last),)
+    if kind == "batchnorm":
+        return (lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+                (randn(dtype, *d).to(memory_format=last), randn(torch.float32, d[1]), randn(torch.float32, d[1])))
+    if kind == "batchnorm_backward":
+        x, w = randn(dtype, *d).to(memory_format=last), randn(torch.float32, d[1])
+        _, mean, rstd = torch.ops.aten.native_batch_norm(x, w, w, None, None, True, 0.1, 1e-5)
+        return (lambda x, w, m, r, dy: torch.ops.aten.native_batch_norm_backward(dy, x, w, None, None, m, r, True, 1e-5, [True, True, True]),
+                (x, w, mean, rstd, randn(dtype, *d).to(memory_format=last)))
     if kind in ("attention", "attention_causal"):
         return (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=kind != "attention"),
                 (randn(dtype, *d), randn(dtype, *d), randn(dtype, *d)))

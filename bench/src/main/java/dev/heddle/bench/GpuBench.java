@@ -25,11 +25,14 @@ public final class GpuBench {
             "chain bf16 16384x8192", "sum f32 65536x1024", "softmax f32 65536x1024", "softmax bf16 131072x1024", "layernorm f32 65536x1024",
             "layernorm bf16 131072x1024", "layernorm_backward bf16 131072x1024", "rmsnorm bf16 131072x1024", "crossentropy bf16 8192x50304",
             "matmul bf16 8192x8192x8192", "matmul f16 8192x8192x8192", "matmul f32 4096x4096x4096", "matmul bf16 8192x3072x768",
-            "linear_gelu bf16 8192x3072x768", "conv f32 32x64x56x56", "conv bf16 32x64x56x56", "attention bf16 8x16x1024x64",
+            "linear bf16 8192x3072x768", "linear_relu bf16 8192x3072x768", "linear_gelu bf16 8192x3072x768", "conv f32 32x64x56x56",
+            "conv bf16 32x64x56x56", "conv_bias bf16 32x64x56x56", "maxpool bf16 64x64x112x112", "avgpool bf16 64x64x112x112",
+            "batchnorm bf16 64x64x56x56", "batchnorm f32 64x64x56x56", "batchnorm_backward bf16 64x64x56x56", "attention bf16 8x16x1024x64",
             "attention_causal bf16 8x16x1024x64", "attention_causal bf16 2x16x4096x128", "attention_backward bf16 8x16x1024x64", "adamw f32 124439808");
     private static final List<String> QUICK = List.of("add f32 16x64", "gelu bf16 16x64", "chain bf16 16x64", "sum f32 16x64", "softmax f32 16x64",
             "layernorm bf16 16x64", "layernorm_backward bf16 16x64", "rmsnorm bf16 16x64", "crossentropy bf16 16x40", "matmul bf16 32x32x32",
-            "linear_gelu bf16 16x32x32", "conv f32 4x4x8x8", "attention bf16 2x2x16x32", "attention_causal bf16 2x2x16x32",
+            "linear bf16 16x32x32", "linear_relu bf16 16x32x32", "linear_gelu bf16 16x32x32", "conv f32 4x4x8x8", "conv_bias bf16 4x8x8x8",
+            "maxpool bf16 4x8x8x8", "avgpool bf16 4x8x8x8", "batchnorm bf16 4x8x8x8", "batchnorm f32 4x8x8x8", "batchnorm_backward bf16 4x8x8x8", "attention bf16 2x2x16x32", "attention_causal bf16 2x2x16x32",
             "attention_backward bf16 2x2x16x32", "adamw f32 10000");
 
     private final boolean quick;

@@ -9,6 +9,7 @@ import dev.heddle.engine.Generator;
 import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
+import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.kernels.FusedFunctions;
 import dev.heddle.training.AdamW;
@@ -22,11 +23,13 @@ import java.util.function.UnaryOperator;
 /**
  * A computation, its inputs on the GPU, and what it must cost: every input read once, every output written once.
  *
- * @param inputs the first {@code rows} of them share their first axis with the first output, row by row
+ * @param inputs the first {@code rows} of them share their first axis with the first output, row by row; with {@code ALL} rows, each
+ *     row of the output depends on all of the input
  */
 record GpuCase(String name, double bytes, double flops, double tolerance, List<Tensor> inputs, int rows, UnaryOperator<List<Tensor>> function)
         implements AutoCloseable {
     private static final int CHECKED = 1; // rows at each end
+    private static final int ALL = -1;
 
     /** The case of a name. */
     static GpuCase of(String name) {
@@ -40,7 +43,7 @@ record GpuCase(String name, double bytes, double flops, double tolerance, List<T
         double size = dtype.bytes();
         long last = d[d.length - 1];
         double tolerance = dtype == DType.F32 ? 1e-4 : 1e-2;
-        Tensor x = words[0].matches("matmul|linear_gelu|conv|adamw") ? null : GpuBench.randn(1, dtype, d);
+        Tensor x = words[0].matches("matmul|linear.*|conv.*|.*pool|batchnorm.*|adamw") ? null : GpuBench.randn(1, dtype, d);
         return switch (words[0]) {
             case "add" -> new GpuCase(name, 3 * n * size, n, tolerance, List.of(x, GpuBench.randn(2, dtype, d)), 2,
                     in -> List.of(in.get(0).add(in.get(1))));
@@ -60,12 +63,24 @@ record GpuCase(String name, double bytes, double flops, double tolerance, List<T
             });
             case "matmul" -> new GpuCase(name, (d[0] * d[2] + d[2] * d[1] + d[0] * d[1]) * size, 2 * n, tolerance,
                     List.of(GpuBench.randn(1, dtype, d[0], d[2]), GpuBench.randn(2, dtype, d[2], d[1])), 1, in -> List.of(in.get(0).matmul(in.get(1))));
-            case "linear_gelu" -> new GpuCase(name, (d[0] * d[2] + d[2] * d[1] + d[0] * d[1]) * size, 2 * n, tolerance,
-                    List.of(GpuBench.randn(1, dtype, d[0], d[2]), GpuBench.randn(2, dtype, d[1], d[2]), GpuBench.randn(3, dtype, d[1])), 1,
-                    in -> List.of(Functional.linear(in.get(0), in.get(1), in.get(2)).map(Activations::gelu)));
-            case "conv" -> new GpuCase(name, 2 * n * size, 2 * n * 9 * d[1], tolerance, // as many channels out as in, 3 x 3, same size
-                    List.of(GpuBench.randn(1, dtype, d), GpuBench.randn(2, dtype, d[1], d[1], 3, 3)), 1,
-                    in -> List.of(Functional.conv2d(in.get(0), in.get(1), null, 1, 1, 1, 1)));
+            case "linear", "linear_relu", "linear_gelu" -> new GpuCase(name, (d[0] * d[2] + d[2] * d[1] + d[0] * d[1]) * size, 2 * n, tolerance,
+                    List.of(GpuBench.randn(1, dtype, d[0], d[2]), GpuBench.randn(2, dtype, d[1], d[2]), GpuBench.randn(3, dtype, d[1])), 1, in -> {
+                        Tensor y = Functional.linear(in.get(0), in.get(1), in.get(2));
+                        return List.of(words[0].equals("linear") ? y : words[0].equals("linear_relu") ? y.relu() : y.map(Activations::gelu));
+                    });
+            case "conv", "conv_bias" -> new GpuCase(name, 2 * n * size, 2 * n * 9 * d[1], tolerance, // as many channels out as in, 3 x 3, same size
+                    List.of(GpuBench.randn(1, dtype, d), GpuBench.randn(2, dtype, d[1], d[1], 3, 3), GpuBench.randn(3, dtype, d[1])), 1,
+                    in -> List.of(Functional.conv2d(in.get(0), in.get(1), words[0].equals("conv") ? null : in.get(2), 1, 1, 1, 1)));
+            case "maxpool", "avgpool" -> new GpuCase(name, 1.25 * n * size, 0, tolerance, List.of(images(1, dtype, d)), 1, in -> { // 3 x 3, to half the size
+                Tensor images = in.getFirst().permute(0, 3, 1, 2);
+                return List.of(words[0].equals("maxpool") ? Functional.maxPool2d(images, 3, 2, 1) : Functional.avgPool2d(images, 3, 2, 1, true));
+            });
+            case "batchnorm" -> new GpuCase(name, 2 * n * size, 0, tolerance, List.of(images(1, dtype, d), GpuBench.randn(2, DType.F32, d[1]),
+                    GpuBench.randn(3, DType.F32, d[1])), ALL, in -> Functional.batchNorm(in.get(0).permute(0, 3, 1, 2), in.get(1), in.get(2), 1e-5));
+            case "batchnorm_backward" -> new GpuCase(name, 3 * n * size, 0, tolerance, List.of(images(1, dtype, d), GpuBench.randn(2, DType.F32, d[1]),
+                    GpuBench.randn(3, DType.F32, d[1]), GpuBench.randn(4, DType.F32, d[1]).abs().eval(), images(5, dtype, d)), ALL,
+                    in -> Tensor.recordAll(new BatchNorm.Backward(1e-5), List.of(in.get(0).permute(0, 3, 1, 2), in.get(1), in.get(2), in.get(3),
+                            in.get(4).permute(0, 3, 1, 2))));
             case "attention", "attention_causal", "attention_backward" -> attention(words[0], name, n, size, x, dtype, d);
             case "adamw" -> adamw(name, d[0]);
             default -> throw new IllegalArgumentException(name + ": no such case");
@@ -119,6 +134,11 @@ record GpuCase(String name, double bytes, double flops, double tolerance, List<T
         return new GpuCase(name, 28.0 * count, 0, 0, gradients, 0, step);
     }
 
+    /** Random images of extents {@code (N, C, H, W)}, as {@code (N, H, W, C)}: so a convolution leaves them in memory. */
+    private static Tensor images(long seed, DType dtype, long[] d) {
+        return GpuBench.randn(seed, dtype, d[0], d[2], d[3], d[1]);
+    }
+
     /** Computes, without waiting for the result. */
     void run() {
         List<Tensor> outputs = function.apply(inputs);
@@ -126,7 +146,7 @@ record GpuCase(String name, double bytes, double flops, double tolerance, List<T
         outputs.forEach(Tensor::close);
     }
 
-    /** The relative error of the first output's first and last rows, compared with the CPU; 0 for a case without rows. */
+    /** The relative error of the outputs' first and last rows, or of all of them, compared with the CPU; 0 for a case without rows. */
     double check() {
         if (rows == 0) {
             return 0;
@@ -135,15 +155,16 @@ record GpuCase(String name, double bytes, double flops, double tolerance, List<T
         Tensor.eval(outputs.toArray(new Tensor[0]));
         long n = inputs.getFirst().dim(0);
         double worst = 0;
-        for (long from : new long[] {0, n - CHECKED}) {
+        for (long[] part : rows == ALL ? new long[][] {{0, n}} : new long[][] {{0, CHECKED}, {n - CHECKED, n}}) {
             List<Tensor> some = new ArrayList<>();
             for (int i = 0; i < inputs.size(); i++) {
-                some.add((i < rows ? inputs.get(i).slice(0, from, from + CHECKED) : inputs.get(i)).to(Device.cpu()));
+                some.add((i < rows ? inputs.get(i).slice(0, part[0], part[1]) : inputs.get(i)).to(Device.cpu()));
             }
             List<Tensor> expected = function.apply(some);
             for (int k = 0; k < outputs.size(); k++) {
-                if (outputs.get(k).dim(0) == n) {
-                    double error = GpuBench.error(expected.get(k).toDoubleArray(), outputs.get(k).slice(0, from, from + CHECKED).toDoubleArray());
+                if (rows == ALL || outputs.get(k).dim(0) == n) {
+                    Tensor seen = rows == ALL ? outputs.get(k) : outputs.get(k).slice(0, part[0], part[1]);
+                    double error = GpuBench.error(expected.get(k).toDoubleArray(), seen.toDoubleArray());
                     worst = error <= worst ? worst : error; // NaN stays
                 }
             }
