@@ -63,6 +63,14 @@ final class Loops {
         return loop;
     }
 
+    /** Another loop of the same code in the place of one that is slow, unless there is one already. */
+    static synchronized Loop renewed(Key key, Loop slow) {
+        if (LOOPS.get(key) == slow) {
+            LOOPS.put(key, generate(key));
+        }
+        return of(key);
+    }
+
     private static Loop generate(Key key) {
         return define(Loop.class, code -> {
             if (key.vector) {

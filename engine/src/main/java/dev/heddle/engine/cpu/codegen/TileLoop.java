@@ -18,7 +18,20 @@ final class TileLoop {
     private static final int YOUNG = 2000;
     private static final int LARGEST_TWICE = 3500; // code above this is not repeated for the rest of a row
 
-    private final Loop loop;
+    /**
+     * The virtual machine may compile a large loop by its first compiler for good: when its second one is busy it takes a first stage
+     * without profiling, and if the loop is then too large for the stage with profiling ("out of virtual registers"), there is no way
+     * on. Vectors are objects there, some hundred times slower. So now and then a call is timed; a loop that stays slow is replaced by
+     * a new class of the same code, which starts anew.
+     */
+    private static final int TIMED = 64; // every so many calls
+    private static final int SLOW_NANOS = 20; // an element; compiled loops take up to 5
+    private static final int SLOW_CALL_NANOS = 2000;
+    private static final int PATIENCE = 3; // slow calls in a row: one may have been interrupted, or compiling takes its time
+    private static final int MORE_PATIENCE = 8;
+
+    private final Loops.Key key;
+    private Loop loop;
     private final long[] constants;
     private final int inputs;
     private final int[] bytes;
@@ -27,10 +40,13 @@ final class TileLoop {
     private final long scratchBytes;
     private final long[] at;
     private final long[] step;
-    private int calls;
+    private long calls;
+    private int slow; // timed calls in a row
+    private int patience = PATIENCE;
 
-    private TileLoop(Loop loop, long[] constants, int inputs, int[] bytes, long[] strides) {
-        this.loop = loop;
+    private TileLoop(Loops.Key key, long[] constants, int inputs, int[] bytes, long[] strides) {
+        this.key = key;
+        loop = Loops.of(key);
         this.constants = constants;
         this.inputs = inputs;
         this.bytes = bytes;
@@ -69,12 +85,12 @@ final class TileLoop {
         boolean rest = vector && n % lanes != 0;
         boolean whole = vector && n >= lanes && !(rest && Program.codeBytes(outputs) > LARGEST_TWICE);
         Loops.Key key = new Loops.Key(vector, program.outputs(), repeated, whole, rest);
-        return new TileLoop(Loops.of(key), program.constants(), inputs.size(), bytes, strides);
+        return new TileLoop(key, program.constants(), inputs.size(), bytes, strides);
     }
 
     /** The same loop for another thread. */
     TileLoop copy() {
-        return new TileLoop(loop, constants, inputs, bytes, strides);
+        return new TileLoop(key, constants, inputs, bytes, strides);
     }
 
     /** Scratch memory needed. */
@@ -95,7 +111,23 @@ final class TileLoop {
         } else if (calls < YOUNG) {
             runInPieces(first, rowStep, rows, n);
         } else {
-            loop.run(first, rowStep, constants, rows, n);
+            call(first, rowStep, rows, n);
+        }
+    }
+
+    private void call(long[] at, long[] step, int rows, int n) {
+        if (++calls % TIMED != 0 || calls < YOUNG || !key.vector()) {
+            loop.run(at, step, constants, rows, n);
+            return;
+        }
+        long start = System.nanoTime();
+        loop.run(at, step, constants, rows, n);
+        slow = System.nanoTime() - start > SLOW_CALL_NANOS + (long) SLOW_NANOS * rows * n ? slow + 1 : 0;
+        if (slow == patience) {
+            loop = Loops.renewed(key, loop);
+            calls = 0;
+            slow = 0;
+            patience *= MORE_PATIENCE;
         }
     }
 
@@ -106,8 +138,7 @@ final class TileLoop {
                 for (int k = 0; k < first.length; k++) {
                     at[k] = first[k] + row * rowStep[k] + column * strides[k];
                 }
-                loop.run(at, rowStep, constants, Math.min(pieceRows, rows - row), Math.min(PIECE, n - column));
-                calls++;
+                call(at, rowStep, Math.min(pieceRows, rows - row), Math.min(PIECE, n - column));
             }
         }
     }
@@ -130,7 +161,7 @@ final class TileLoop {
                         }
                     }
                 }
-                loop.run(at, step, constants, tileRows, columns);
+                call(at, step, tileRows, columns);
                 for (int k = inputs; k < first.length; k++) {
                     if (scratchOffsets[k] >= 0) {
                         long target = first[k] + row * rowStep[k] + column * strides[k];
