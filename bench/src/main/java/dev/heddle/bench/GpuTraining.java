@@ -40,7 +40,7 @@ public final class GpuTraining {
         } else {
             boolean quick = arguments[3].equals("quick");
             for (Workload workload : Workload.values()) {
-                if (workload != Workload.GPT && (!quick || workload == Workload.MLP)) {
+                if (workload.positions == 0 && (!quick || workload == Workload.MLP)) {
                     measure(workload, Path.of(arguments[2]), quick, json.putObject(workload.name().toLowerCase(Locale.ROOT)));
                     Files.writeString(Path.of(arguments[1]), json.toPrettyString() + "\n");
                 }

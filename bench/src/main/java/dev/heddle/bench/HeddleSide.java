@@ -6,6 +6,7 @@ import dev.heddle.engine.Functional;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
+import dev.heddle.engine.fused.RecurrentCell;
 import dev.heddle.kernels.FusedFunctions;
 import dev.heddle.training.Adam;
 import dev.heddle.training.AdamW;
@@ -35,13 +36,13 @@ final class HeddleSide implements PeerWorker.Side {
         }
         optimizer = switch (workload) {
             case MLP -> SGD.of(p).learningRate(Workload.SGD_RATE).build();
-            case CNN -> Adam.of(p).learningRate(Workload.ADAM_RATE).build();
+            case CNN, LSTM -> Adam.of(p).learningRate(Workload.ADAM_RATE).build();
             case GPT -> AdamW.of(p).learningRate(Workload.ADAMW_RATE).build();
         };
         x = switch (workload) {
             case MLP -> Tensor.of(workload.inputs(batch), batch, Workload.PIXELS);
             case CNN -> Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
-            case GPT -> Tensor.of(workload.tokens(), batch, Workload.POSITIONS);
+            case GPT, LSTM -> Tensor.of(workload.tokens(), batch, workload.positions);
         };
         long[] labels = workload.labels(batch);
         y = Tensor.of(labels, labels.length);
@@ -60,6 +61,7 @@ final class HeddleSide implements PeerWorker.Side {
             case MLP -> mlp();
             case CNN -> cnn(dropout);
             case GPT -> gpt();
+            case LSTM -> lstm();
         }, y);
         optimizer.step(loss.backward());
         return loss;
@@ -89,7 +91,7 @@ final class HeddleSide implements PeerWorker.Side {
 
     private Tensor gpt() {
         long n = x.dim(0);
-        long t = Workload.POSITIONS;
+        long t = workload.positions;
         long d = Workload.DIM;
         Tensor h = Functional.embedding(x, p.get(0).value()).add(p.get(1).value()); // (N, T, D)
         for (int block = 0, i = 2; block < Workload.BLOCKS; block++, i += Workload.BLOCK_PARAMETERS) {
@@ -99,6 +101,17 @@ final class HeddleSide implements PeerWorker.Side {
             h = h.add(linear(linear(norm(h, i + 6), i + 8).map(Activations::geluTanh), i + 10));
         }
         int last = 2 + Workload.BLOCKS * Workload.BLOCK_PARAMETERS;
-        return linear(norm(h, last), last + 2).reshape(n * t, Workload.VOCABULARY); // (N T, tokens)
+        return linear(norm(h, last), last + 2).reshape(n * t, workload.vocabulary()); // (N T, tokens)
+    }
+
+    private Tensor lstm() {
+        Tensor h = Functional.embedding(x, p.get(0).value()); // (N, T, D)
+        Tensor zeros = Tensor.zeros(x.dim(0), h.dim(2));
+        int last = p.size() - 2;
+        for (int i = 1; i < last; i += Workload.LSTM_PARAMETERS) {
+            h = Functional.recurrent(RecurrentCell.LSTM, false, h, p.get(i).value(), p.get(i + 1).value(), p.get(i + 2).value(), p.get(i + 3).value(),
+                    List.of(zeros, zeros), null).getFirst();
+        }
+        return linear(h, last).reshape(-1, workload.vocabulary()); // (N T, tokens)
     }
 }

@@ -1,6 +1,7 @@
 // The workloads in libtorch, through bytedeco's presets.
 package dev.heddle.bench;
 
+import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.PointerScope;
@@ -39,15 +40,21 @@ final class LibTorchSide implements PeerWorker.Side {
         TensorVector all = new TensorVector(p);
         optimizer = switch (workload) {
             case MLP -> new SGD(all, new SGDOptions(Workload.SGD_RATE));
-            case CNN -> new Adam(all, new AdamOptions(Workload.ADAM_RATE));
+            case CNN, LSTM -> new Adam(all, new AdamOptions(Workload.ADAM_RATE));
             case GPT -> new AdamW(all, new AdamWOptions(Workload.ADAMW_RATE));
         };
         x = switch (workload) {
             case MLP -> tensor(workload.inputs(), workload.batch, Workload.PIXELS);
             case CNN -> tensor(workload.inputs(), workload.batch, 1, 28, 28);
-            case GPT -> integers(workload.tokens(), workload.batch, Workload.POSITIONS);
+            case GPT -> integers(workload.tokens(), workload.batch, workload.positions);
+            case LSTM -> timeFirst(workload.tokens());
         };
-        y = integers(workload.labels(), workload.labels().length);
+        y = workload == Workload.LSTM ? timeFirst(workload.labels()).view(-1) : integers(workload.labels(), workload.labels().length);
+    }
+
+    /** {@code (T, N)}: what libtorch's LSTM runs on without transposing. */
+    private Tensor timeFirst(long[] values) {
+        return integers(values, workload.batch, workload.positions).t().contiguous();
     }
 
     private static Tensor integers(long[] values, long... shape) {
@@ -71,6 +78,7 @@ final class LibTorchSide implements PeerWorker.Side {
                 case MLP -> mlp();
                 case CNN -> cnn(dropout);
                 case GPT -> gpt();
+                case LSTM -> lstm();
             }, y);
             loss.backward();
             optimizer.step();
@@ -103,7 +111,7 @@ final class LibTorchSide implements PeerWorker.Side {
 
     private Tensor gpt() {
         long n = workload.batch;
-        long t = Workload.POSITIONS;
+        long t = workload.positions;
         long d = Workload.DIM;
         Tensor h = torch.embedding(p[0], x).add(p[1]);
         for (int block = 0, i = 2; block < Workload.BLOCKS; block++, i += Workload.BLOCK_PARAMETERS) {
@@ -114,6 +122,15 @@ final class LibTorchSide implements PeerWorker.Side {
             h = h.add(linear(torch.gelu(linear(norm(h, i + 6), i + 8), "tanh"), i + 10));
         }
         int last = 2 + Workload.BLOCKS * Workload.BLOCK_PARAMETERS;
-        return linear(norm(h, last), last + 2).view(n * t, Workload.VOCABULARY);
+        return linear(norm(h, last), last + 2).view(n * t, workload.vocabulary());
+    }
+
+    private Tensor lstm() {
+        Tensor h = torch.embedding(p[0], x); // (T, N, D)
+        Tensor zeros = torch.zeros(2, workload.batch, h.size(2)); // (layers, N, D)
+        int last = p.length - 2;
+        TensorVector weights = new TensorVector(Arrays.copyOfRange(p, 1, last));
+        h = torch.lstm(h, new TensorVector(zeros, zeros), weights, true, 2, 0, true, false, false).get0();
+        return linear(h, last).view(workload.samples(), workload.vocabulary());
     }
 }

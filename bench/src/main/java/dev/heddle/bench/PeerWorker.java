@@ -8,7 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * {@code PeerWorker heddle|libtorch mlp|cnn}. Commands: {@code check N} prints the losses of N steps without dropout from the
+ * {@code PeerWorker heddle|libtorch mlp|cnn|gpt|lstm}. Commands: {@code check N} prints the losses of N steps without dropout from the
  * initial weights; {@code run S} trains for S seconds and prints steps a second; {@code memory} prints the peak resident
  * bytes; end of input ends it.
  */

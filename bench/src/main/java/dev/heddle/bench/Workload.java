@@ -9,11 +9,13 @@ import java.util.Random;
 /** One model: the shapes of its parameters and its batch. Values come from {@link Random}, so both sides draw the same. */
 enum Workload {
     /** 784-512-512-10, ReLU, plain SGD. */
-    MLP(128, new long[][] {{512, 784}, {512}, {512, 512}, {512}, {10, 512}, {10}}),
+    MLP(128, 0, new long[][] {{512, 784}, {512}, {512, 512}, {512}, {10, 512}, {10}}),
     /** Two convolutions (32, 64), pooling, two linear layers (128, 10), Adam; dropout 0.25 and 0.5. */
-    CNN(64, new long[][] {{32, 1, 3, 3}, {32}, {64, 32, 3, 3}, {64}, {128, 9216}, {128}, {10, 128}, {10}}),
+    CNN(64, 0, new long[][] {{32, 1, 3, 3}, {32}, {64, 32, 3, 3}, {64}, {128, 9216}, {128}, {10, 128}, {10}}),
     /** A GPT of 4 blocks, 256 features, 8 heads, 128 positions, 256 tokens; 16 sequences, AdamW. Its inputs are tokens. */
-    GPT(16, gptShapes());
+    GPT(16, 128, gptShapes()),
+    /** An LSTM of 2 layers and 256 features, 64 positions, 128 tokens; 32 sequences, Adam. Its inputs are tokens. */
+    LSTM(32, 64, new long[][] {{128, 256}, {1024, 256}, {1024, 256}, {1024}, {1024}, {1024, 256}, {1024, 256}, {1024}, {1024}, {128, 256}, {128}});
 
     static final double SGD_RATE = 0.05;
     static final double ADAM_RATE = 1e-3;
@@ -22,16 +24,19 @@ enum Workload {
     static final int BLOCKS = 4;
     static final int HEADS = 8;
     static final int DIM = 256;
-    static final int POSITIONS = 128;
-    static final int VOCABULARY = 256;
     /** Of a block: norm, q k v, projection, norm, up, down; weight and bias each. */
     static final int BLOCK_PARAMETERS = 12;
 
+    /** Of an LSTM layer: weights and biases of input and hidden state. */
+    static final int LSTM_PARAMETERS = 4;
+
     final int batch;
+    final int positions; // of a sequence of tokens, 0 for images
     final long[][] shapes;
 
-    Workload(int batch, long[][] shapes) {
+    Workload(int batch, int positions, long[][] shapes) {
         this.batch = batch;
+        this.positions = positions;
         this.shapes = shapes;
     }
 
@@ -49,7 +54,7 @@ enum Workload {
 
     /** Samples of a step: images, or tokens. */
     long samples() {
-        return this == GPT ? (long) batch * POSITIONS : batch;
+        return (long) batch * Math.max(1, positions);
     }
 
     /** Whether parameter {@code i} is the weight of a norm, which begins as 1. */
@@ -92,9 +97,14 @@ enum Workload {
         return values;
     }
 
-    /** The tokens of the one batch, {@code (batch, POSITIONS)}. */
+    /** How many tokens there are: rows of the first parameter. */
+    long vocabulary() {
+        return shapes[0][0];
+    }
+
+    /** The tokens of the one batch, {@code (batch, positions)}. */
     long[] tokens() {
-        return new Random(102).longs((long) batch * POSITIONS, 0, VOCABULARY).toArray();
+        return new Random(102).longs(samples(), 0, vocabulary()).toArray();
     }
 
     /** Its labels. */
@@ -104,7 +114,7 @@ enum Workload {
 
     /** The labels of a batch of another size. */
     long[] labels(int batch) {
-        return this == GPT ? new Random(101).longs((long) batch * POSITIONS, 0, VOCABULARY).toArray()
+        return positions > 0 ? new Random(101).longs(samples(), 0, vocabulary()).toArray()
                 : new Random(101).longs(batch, 0, 10).toArray();
     }
 }

@@ -4,11 +4,14 @@ package dev.heddle.engine;
 import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.CrossEntropy;
 import dev.heddle.engine.fused.LayerNorm;
+import dev.heddle.engine.fused.Recurrent;
+import dev.heddle.engine.fused.RecurrentCell;
 import dev.heddle.engine.fused.RmsNorm;
 import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Pooling;
 import dev.heddle.engine.op.Window;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
@@ -207,6 +210,27 @@ public final class Functional {
         Tensor normal = centred.mul(centred.square().mean(true, 2).add(eps).rsqrt()).reshape(x.shape().dims());
         int spatial = x.rank() - 2;
         return normal.mul(perChannel(weight, spatial)).add(perChannel(bias, spatial));
+    }
+
+    // ---- recurrent
+
+    /**
+     * One direction of one recurrent layer over {@code x (B, T, I)}: weights {@code (G H, I)} and {@code (G H, H)}, biases {@code (G H)},
+     * with the {@code G} gates of the cell.
+     *
+     * @param reverse whether time runs from the last element to the first
+     * @param states to begin with, {@code (B, H)} each
+     * @param lengths {@code (B) I64}, how many elements of each sequence count; null for all
+     * @return the outputs {@code (B, T, H)}, 0 behind the end of a sequence, then the last states {@code (B, H)}
+     */
+    public static List<Tensor> recurrent(RecurrentCell cell, boolean reverse, Tensor x, Tensor inputWeight, Tensor hiddenWeight,
+            Tensor inputBias, Tensor hiddenBias, List<Tensor> states, Tensor lengths) {
+        List<Tensor> inputs = new ArrayList<>(List.of(x, inputWeight, hiddenWeight, inputBias, hiddenBias));
+        inputs.addAll(states);
+        if (lengths != null) {
+            inputs.add(lengths.to(DType.I64));
+        }
+        return Tensor.recordAll(new Recurrent(cell, reverse), inputs);
     }
 
     // ---- dropout, embedding, losses

@@ -1,8 +1,7 @@
 // The gated recurrent unit.
 package dev.heddle.layers;
 
-import dev.heddle.engine.Tensor;
-import java.util.List;
+import dev.heddle.engine.fused.RecurrentCell;
 
 /**
  * {@code h = (1 - z) n + z h} with {@code r, z} sigmoids of {@code W x + b + U h + d} and {@code n = tanh(W x + b + r (U h + d))}
@@ -17,19 +16,6 @@ public final class Gru extends RecurrentLayer {
 
     /** All options. */
     public Gru(int in, int hidden, int layers, boolean bidirectional, double dropout) {
-        super(in, hidden, layers, bidirectional, dropout, 3);
-    }
-
-    @Override
-    int stateCount() {
-        return 1;
-    }
-
-    @Override
-    List<Tensor> cell(Tensor x, Tensor h, List<Tensor> state) {
-        Tensor r = gate(x, 0).add(gate(h, 0)).sigmoid();
-        Tensor z = gate(x, 1).add(gate(h, 1)).sigmoid();
-        Tensor n = gate(x, 2).add(r.mul(gate(h, 2))).tanh();
-        return List.of(n.add(z.mul(state.getFirst().sub(n))));
+        super(in, hidden, layers, bidirectional, dropout, RecurrentCell.GRU);
     }
 }

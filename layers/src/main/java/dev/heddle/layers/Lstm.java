@@ -1,8 +1,7 @@
 // Long short-term memory.
 package dev.heddle.layers;
 
-import dev.heddle.engine.Tensor;
-import java.util.List;
+import dev.heddle.engine.fused.RecurrentCell;
 
 /**
  * {@code c = f c + i g}, {@code h = o tanh(c)}, with the gates {@code i, f, o} sigmoids and {@code g} the tanh of
@@ -17,18 +16,6 @@ public final class Lstm extends RecurrentLayer {
 
     /** All options. */
     public Lstm(int in, int hidden, int layers, boolean bidirectional, double dropout) {
-        super(in, hidden, layers, bidirectional, dropout, 4);
-    }
-
-    @Override
-    int stateCount() {
-        return 2;
-    }
-
-    @Override
-    List<Tensor> cell(Tensor x, Tensor h, List<Tensor> state) {
-        Tensor gates = x.add(h); // (B, 4 hidden)
-        Tensor c = gate(gates, 1).sigmoid().mul(state.get(1)).add(gate(gates, 0).sigmoid().mul(gate(gates, 2).tanh()));
-        return List.of(gate(gates, 3).sigmoid().mul(c.tanh()), c);
+        super(in, hidden, layers, bidirectional, dropout, RecurrentCell.LSTM);
     }
 }

@@ -1,10 +1,10 @@
 // What RNN, LSTM and GRU share: stacking, directions, dropout between layers, sequences of different lengths, states.
 package dev.heddle.layers;
 
-import dev.heddle.engine.DType;
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
+import dev.heddle.engine.fused.RecurrentCell;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -26,6 +26,7 @@ public abstract class RecurrentLayer extends Layer {
 
     private record Direction(Variable input, Variable hidden, Variable inputBias, Variable hiddenBias) {}
 
+    private final RecurrentCell cell;
     private final int hidden;
     private final boolean bidirectional;
     private final Dropout dropout;
@@ -33,46 +34,30 @@ public abstract class RecurrentLayer extends Layer {
 
     /**
      * @param in features of an element of a sequence
-     * @param gates blocks of {@code hidden} rows in the weights
      * @param dropout in training, of what goes from one layer to the next
      * @throws IllegalArgumentException if a size is not positive
      */
-    RecurrentLayer(int in, int hidden, int layers, boolean bidirectional, double dropout, int gates) {
+    RecurrentLayer(int in, int hidden, int layers, boolean bidirectional, double dropout, RecurrentCell cell) {
         if (in < 1 || hidden < 1 || layers < 1) {
             throw new IllegalArgumentException("recurrent: " + in + " features, " + hidden + " hidden, " + layers + " layers");
         }
+        this.cell = cell;
         this.hidden = hidden;
         this.bidirectional = bidirectional;
         this.dropout = child("dropout", new Dropout(dropout));
+        long gates = cell.gates();
         double bound = 1 / Math.sqrt(hidden);
         for (int layer = 0; layer < layers; layer++) {
             int features = layer == 0 ? in : hidden * (bidirectional ? 2 : 1);
             List<Direction> directions = new ArrayList<>();
             for (String suffix : bidirectional ? List.of("_l" + layer, "_l" + layer + "_reverse") : List.of("_l" + layer)) {
-                directions.add(new Direction(parameter("weight_ih" + suffix, Init.uniform(-bound, bound, (long) gates * hidden, features)),
-                        parameter("weight_hh" + suffix, Init.uniform(-bound, bound, (long) gates * hidden, hidden)),
-                        parameter("bias_ih" + suffix, Init.uniform(-bound, bound, (long) gates * hidden)),
-                        parameter("bias_hh" + suffix, Init.uniform(-bound, bound, (long) gates * hidden))));
+                directions.add(new Direction(parameter("weight_ih" + suffix, Init.uniform(-bound, bound, gates * hidden, features)),
+                        parameter("weight_hh" + suffix, Init.uniform(-bound, bound, gates * hidden, hidden)),
+                        parameter("bias_ih" + suffix, Init.uniform(-bound, bound, gates * hidden)),
+                        parameter("bias_hh" + suffix, Init.uniform(-bound, bound, gates * hidden))));
             }
             this.layers.add(directions);
         }
-    }
-
-    /** Number of tensors that make up a state. */
-    abstract int stateCount();
-
-    /**
-     * The next state.
-     *
-     * @param x the inputs' part of the gates, bias added, {@code (B, gates * hidden)}
-     * @param h the hidden state's part, bias added, likewise
-     * @param state {@code (B, hidden)} each, the hidden state first
-     */
-    abstract List<Tensor> cell(Tensor x, Tensor h, List<Tensor> state);
-
-    /** Features of a state. */
-    final int hidden() {
-        return hidden;
     }
 
     /** The outputs for sequences that all have the same length, from a state of 0. */
@@ -90,48 +75,30 @@ public abstract class RecurrentLayer extends Layer {
      */
     public Result forward(Tensor x, List<Tensor> states, Tensor lengths) {
         Tensor input = x;
+        Tensor zeros = Tensor.full(0, x.dtype(), x.dim(0), hidden);
         List<List<Tensor>> last = new ArrayList<>(); // by layer and direction
         for (int layer = 0; layer < layers.size(); layer++) {
             List<Tensor> outputs = new ArrayList<>();
             for (int d = 0; d < layers.get(layer).size(); d++) {
                 List<Tensor> state = new ArrayList<>();
-                for (int s = 0; s < stateCount(); s++) {
-                    state.add(states == null ? Tensor.full(0, x.dtype(), x.dim(0), hidden) : states.get(s).select(0, last.size()));
+                for (int s = 0; s < cell.states(); s++) {
+                    state.add(states == null ? zeros : states.get(s).select(0, last.size()));
                 }
-                outputs.add(run(input, layers.get(layer).get(d), d == 1, state, lengths));
-                last.add(state);
+                Direction p = layers.get(layer).get(d);
+                List<Tensor> run = Functional.recurrent(cell, d == 1, input, p.input.value(), p.hidden.value(), p.inputBias.value(),
+                        p.hiddenBias.value(), state, lengths);
+                outputs.add(run.getFirst()); // (B, T, hidden)
+                last.add(run.subList(1, run.size()));
             }
             input = Tensor.concat(2, outputs.toArray(new Tensor[0])); // (B, T, directions * hidden)
             input = layer + 1 < layers.size() ? dropout.forward(input) : input;
         }
         List<Tensor> result = new ArrayList<>();
-        for (int s = 0; s < stateCount(); s++) {
+        for (int s = 0; s < cell.states(); s++) {
             int which = s;
             result.add(Tensor.stack(0, last.stream().map(state -> state.get(which)).toArray(Tensor[]::new)));
         }
         return new Result(input, result);
-    }
-
-    /** One direction of one layer; leaves the last state in {@code state}. */
-    private Tensor run(Tensor x, Direction d, boolean reverse, List<Tensor> state, Tensor lengths) {
-        int steps = Math.toIntExact(x.dim(1));
-        Tensor projected = Functional.linear(x, d.input.value(), d.inputBias.value()); // (B, T, gates * hidden): one product for all steps
-        Tensor[] outputs = new Tensor[steps];
-        for (int i = 0; i < steps; i++) {
-            int t = reverse ? steps - 1 - i : i;
-            List<Tensor> next = cell(projected.select(1, t), Functional.linear(state.getFirst(), d.hidden.value(), d.hiddenBias.value()), state);
-            Tensor counts = lengths == null ? null : lengths.to(DType.I64).gt(Tensor.scalar((long) t, DType.I64)).unsqueeze(1); // (B, 1)
-            for (int s = 0; s < state.size(); s++) {
-                state.set(s, counts == null ? next.get(s) : counts.where(next.get(s), state.get(s)));
-            }
-            outputs[t] = counts == null ? state.getFirst() : counts.where(next.getFirst(), Tensor.scalar(0, x.dtype()));
-        }
-        return Tensor.stack(1, outputs); // (B, T, hidden)
-    }
-
-    /** A slice of the gates: {@code (B, gates * hidden) -> (B, hidden)}. */
-    final Tensor gate(Tensor gates, int i) {
-        return gates.slice(1, (long) i * hidden, (long) (i + 1) * hidden);
     }
 
     @Override

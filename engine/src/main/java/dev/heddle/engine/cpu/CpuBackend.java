@@ -3,6 +3,7 @@ package dev.heddle.engine.cpu;
 
 import dev.heddle.engine.cpu.codegen.ElementwiseKernel;
 import dev.heddle.engine.cpu.codegen.ReduceKernel;
+import dev.heddle.engine.fused.RecurrentScan;
 import dev.heddle.engine.memory.DeviceMemory;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Elementwise;
@@ -60,7 +61,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public boolean supports(Fused op, List<Spec> inputs) {
-        return false;
+        return RecurrentKernel.supports(op, inputs);
     }
 
     @Override
@@ -155,6 +156,8 @@ public final class CpuBackend implements Backend {
             case Movement.Concat c -> CopyKernels.concat(c, in, out);
             case Movement.Pad p -> CopyKernels.pad(p, in.getFirst(), out);
             case Movement m -> throw new IllegalStateException(m + " is a layout, not a step");
+            case RecurrentScan scan -> RecurrentKernel.of(scan, in);
+            case RecurrentScan.Backward scan -> RecurrentKernel.of(scan, in);
             case Fused f -> throw new IllegalStateException(f + " should have been decomposed");
             case Source s -> throw new IllegalStateException(s + " is no step");
         };

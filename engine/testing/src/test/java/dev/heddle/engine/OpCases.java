@@ -4,6 +4,9 @@ package dev.heddle.engine;
 import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.CrossEntropy;
 import dev.heddle.engine.fused.LayerNorm;
+import dev.heddle.engine.fused.Recurrent;
+import dev.heddle.engine.fused.RecurrentCell;
+import dev.heddle.engine.fused.RecurrentScan;
 import dev.heddle.engine.fused.RmsNorm;
 import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Convolution;
@@ -145,6 +148,7 @@ final class OpCases {
         convolutions();
         pooling();
         fused();
+        recurrent();
         others();
     }
 
@@ -465,6 +469,72 @@ final class OpCases {
                     return Tensor.recordAll(new BatchNorm.Backward(1e-2), List.of(in.get(0), in.get(1).to(wide), in.get(2).to(wide),
                             in.get(3).to(wide), in.get(4)));
                 }, x, any(c), any(c), positive(c), dy).slack(20));
+    }
+
+    private static void recurrent() {
+        add(recurrent(RecurrentCell.TANH, false, false, 3, 4, 5, 7), recurrent(RecurrentCell.TANH, true, true, 3, 4, 5, 7),
+                recurrent(RecurrentCell.RELU, true, false, 2, 3, 4, 5), recurrent(RecurrentCell.LSTM, false, false, 3, 5, 4, 7),
+                recurrent(RecurrentCell.LSTM, true, true, 3, 4, 5, 7), recurrent(RecurrentCell.LSTM, false, true, 35, 3, 2, 17),
+                recurrent(RecurrentCell.LSTM, true, false, 1, 1, 1, 1), recurrent(RecurrentCell.GRU, false, true, 3, 5, 4, 7),
+                recurrent(RecurrentCell.GRU, true, false, 33, 3, 4, 16), recurrent(RecurrentCell.LSTM, false, false, 0, 3, 2, 5),
+                rows("last state of an LSTM", in -> Functional.recurrent(RecurrentCell.LSTM, false, in.get(0), in.get(1), in.get(2), in.get(3),
+                        in.get(4), in.subList(5, 7), null).subList(2, 3), arguments(RecurrentCell.LSTM, false, 2, 3, 4, 5)).slack(20));
+        add(recurrentBackward(RecurrentCell.TANH, false, false, 3, 2, 5, 7), recurrentBackward(RecurrentCell.RELU, true, false, 2, 3, 4, 5),
+                recurrentBackward(RecurrentCell.LSTM, true, true, 35, 3, 2, 17), recurrentBackward(RecurrentCell.LSTM, false, false, 3, 4, 5, 7),
+                recurrentBackward(RecurrentCell.GRU, false, true, 3, 4, 5, 7), recurrentBackward(RecurrentCell.GRU, true, false, 33, 3, 4, 16));
+        for (RecurrentCell cell : List.of(RecurrentCell.RELU, RecurrentCell.LSTM, RecurrentCell.GRU)) {
+            boolean lengths = cell == RecurrentCell.GRU;
+            List<Arg> scan = new ArrayList<>(List.of(arguments(cell, lengths, 2, 3, cell.gates() * 4, 4)));
+            scan.subList(1, 4).clear(); // W, U, b: what is left of them takes the place of W x + b, U, d
+            scan.add(1, unit(cell.gates() * 4, 4));
+            add(rows(cell + " scan", in -> Tensor.recordAll(new RecurrentScan(cell, true), in), scan.toArray(Arg[]::new)).slack(20));
+            List<Arg> back = new ArrayList<>(scan.subList(1, scan.size()));
+            back.remove(1);
+            for (int i = 0; i < cell.states(); i++) {
+                back.add(unit(2, 3, 4));
+            }
+            if (cell.kept() > 0) {
+                back.add(unit(2, 3, cell.kept() * 4));
+            }
+            back.add(unit(2, 3, 4));
+            for (int i = 0; i < cell.states(); i++) {
+                back.add(unit(2, 4));
+            }
+            add(rows(cell + " scan backward", in -> Tensor.recordAll(new RecurrentScan.Backward(cell, false), in), back.toArray(Arg[]::new)).slack(20));
+        }
+    }
+
+    /** The gradient on its own: its inputs are forward's, then as many again as forward has outputs. */
+    private static Case recurrentBackward(RecurrentCell cell, boolean reverse, boolean lengths, long batch, long steps, long in, long hidden) {
+        List<Arg> arguments = new ArrayList<>(List.of(arguments(cell, lengths, batch, steps, in, hidden)));
+        arguments.add(unit(batch, steps, hidden));
+        for (int i = 0; i < cell.states(); i++) {
+            arguments.add(unit(batch, hidden));
+        }
+        return rows(cell + (reverse ? " reverse" : "") + " backward" + (lengths ? " with lengths " : " ") + Shape.of(batch, steps, in, hidden),
+                x -> Tensor.recordAll(new Recurrent.Backward(cell, reverse), x), arguments.toArray(Arg[]::new)).slack(40).noGradient();
+    }
+
+    private static Arg unit(long... shape) {
+        return new Arg(Values.UNIT, 0, x -> x, shape);
+    }
+
+    private static Arg[] arguments(RecurrentCell cell, boolean lengths, long batch, long steps, long in, long hidden) {
+        long gates = cell.gates() * hidden;
+        List<Arg> arguments = new ArrayList<>(List.of(unit(batch, steps, in), unit(gates, in), unit(gates, hidden), unit(gates), unit(gates)));
+        for (int i = 0; i < cell.states(); i++) {
+            arguments.add(unit(batch, hidden));
+        }
+        if (lengths) {
+            arguments.add(indices(steps + 1, batch));
+        }
+        return arguments.toArray(Arg[]::new);
+    }
+
+    private static Case recurrent(RecurrentCell cell, boolean reverse, boolean lengths, long batch, long steps, long in, long hidden) {
+        return rows(cell + (reverse ? " reverse" : "") + (lengths ? " with lengths " : " ") + Shape.of(batch, steps, in, hidden),
+                x -> Functional.recurrent(cell, reverse, x.get(0), x.get(1), x.get(2), x.get(3), x.get(4), x.subList(5, 5 + cell.states()),
+                        lengths ? x.getLast() : null), arguments(cell, lengths, batch, steps, in, hidden)).slack(20);
     }
 
     private static void others() {
