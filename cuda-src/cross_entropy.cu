@@ -7,7 +7,7 @@
 //
 // Where label is ignore_index, loss and dx are 0. Any other label outside [0, C) makes its loss NaN and is reported in `error`, two
 // int64: the first becomes 1, the second the label; error may be null.
-// logits, dlogits: (N, C); loss, dloss: (N) of the same dtype, f32, bf16 or f16; labels: int64 (N); arithmetic in f32.
+// logits, dlogits: (N, C), f32, bf16 or f16; loss, dloss: (N), f32; labels: int64 (N); arithmetic in f32.
 // dlogits may take the place of logits. Defined as dev.heddle.engine.fused.CrossEntropy.
 //
 // Launch: as softmax.cu: block (G, R), G a multiple of 32, G R <= 1024; grid ceil(N / R); no dynamic shared memory; choose
@@ -15,7 +15,7 @@
 #include "common.cuh"
 
 template <class T, int V, bool LOSS, bool GRADIENT>
-__device__ __forceinline__ void cross_entropy(T* loss, T* dlogits, const T* logits, const int64_t* labels, const T* dloss,
+__device__ __forceinline__ void cross_entropy(float* loss, T* dlogits, const T* logits, const int64_t* labels, const float* dloss,
                                               int64_t rows, int columns, int64_t ignore_index, float smoothing, int64_t* error) {
     int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
     bool live = row < rows;
@@ -56,7 +56,7 @@ __device__ __forceinline__ void cross_entropy(T* loss, T* dlogits, const T* logi
         if (smoothing > 0) {
             value = value * (1 - smoothing) + (log_sum - sums[1] / columns) * smoothing;
         }
-        loss[row] = from_float<T>(ignored ? 0 : inside ? value : not_a_number());
+        loss[row] = ignored ? 0 : inside ? value : not_a_number();
     }
 
     if (GRADIENT && live) {
@@ -68,7 +68,7 @@ __device__ __forceinline__ void cross_entropy(T* loss, T* dlogits, const T* logi
             }
             return;
         }
-        float scale = to_float(dloss[row]);
+        float scale = dloss[row];
         float norm = 1 / sums[0];
         float floor = smoothing / columns;
         part.each([&](int, int column, const Vec<T, V>& v) {
@@ -88,7 +88,7 @@ __device__ __forceinline__ void cross_entropy(T* loss, T* dlogits, const T* logi
 //   dloss known beforehand, such as 1 / N.
 #define EXPORT(T)                                                                                                              \
     extern "C" __global__ void __launch_bounds__(1024)                                                                         \
-        cross_entropy_forward_##T(T* loss, const T* logits, const int64_t* labels, int64_t rows, int columns,                  \
+        cross_entropy_forward_##T(float* loss, const T* logits, const int64_t* labels, int64_t rows, int columns,              \
                                   int64_t ignore_index, float smoothing, int64_t* error) {                                     \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(logits)) {                                                                          \
@@ -98,7 +98,7 @@ __device__ __forceinline__ void cross_entropy(T* loss, T* dlogits, const T* logi
         }                                                                                                                      \
     }                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(1024)                                                                         \
-        cross_entropy_backward_##T(T* dlogits, const T* logits, const int64_t* labels, const T* dloss, int64_t rows,           \
+        cross_entropy_backward_##T(T* dlogits, const T* logits, const int64_t* labels, const float* dloss, int64_t rows,       \
                                    int columns, int64_t ignore_index, float smoothing, int64_t* error) {                       \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(logits, dlogits)) {                                                                 \
@@ -108,7 +108,7 @@ __device__ __forceinline__ void cross_entropy(T* loss, T* dlogits, const T* logi
         }                                                                                                                      \
     }                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(1024)                                                                         \
-        cross_entropy_forward_backward_##T(T* loss, T* dlogits, const T* logits, const int64_t* labels, const T* dloss,        \
+        cross_entropy_forward_backward_##T(float* loss, T* dlogits, const T* logits, const int64_t* labels, const float* dloss, \
                                            int64_t rows, int columns, int64_t ignore_index, float smoothing, int64_t* error) { \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(logits, dlogits)) {                                                                 \

@@ -49,7 +49,7 @@ final class GraphBuilder {
             Node node = nodes.get(i);
             node.index = value;
             boolean leaf = Traversal.isLeaf(node);
-            boolean state = leaf && node.variable != null;
+            boolean state = leaf && node.variable != null && node.values[0] == node.variable.buffer(); // else it has moved away
             ops[i] = !leaf ? node.op : state ? Source.STATE : node.op == Source.SCALAR ? Source.SCALAR : Source.DATA;
             read[i] = state ? slot(node.variable) : -1;
             outputs[i] = node.specs.toArray(new Spec[0]);

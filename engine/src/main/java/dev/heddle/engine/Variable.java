@@ -7,14 +7,14 @@ import java.util.Collection;
 
 /**
  * A tensor-valued state. {@link #value()} is the current tensor; {@link #set} records the next one, which
- * {@code value()} returns from then on. Evaluation settles pending sets in place, in the variable's own memory. Shape and
- * dtype never change.
+ * {@code value()} returns from then on. Evaluation settles pending sets in place, in the variable's own memory. The shape
+ * never changes, the dtype only by {@link #to(DType)}.
  */
 public final class Variable {
     private final String name;
     private Buffer buffer;
     private Device device;
-    private final Spec spec;
+    private Spec spec;
     private boolean trainable;
     private Tensor current; // a STATE leaf when settled, the recipe of the next value while a set is pending
     private boolean pending;
@@ -66,6 +66,25 @@ public final class Variable {
         Tensor moved = HostData.move(current, device);
         buffer = moved.node.values[0];
         this.device = device;
+        settled();
+    }
+
+    /**
+     * Converts the variable, its value rounded; graphs recorded before keep the old value. Does nothing if it has the dtype. An optimizer
+     * is built after that: it refuses a parameter whose dtype has changed.
+     *
+     * @throws ShapeException if the variable is trainable and the dtype is no float
+     */
+    public void to(DType dtype) {
+        if (dtype == spec.dtype()) {
+            return;
+        }
+        if (trainable && !dtype.isFloat()) {
+            throw new ShapeException("variable " + name + ": " + dtype + " cannot be trained");
+        }
+        Tensor converted = Evaluation.copy(current.to(dtype));
+        buffer = converted.node.values[0];
+        spec = converted.spec();
         settled();
     }
 

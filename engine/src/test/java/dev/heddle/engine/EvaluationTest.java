@@ -229,6 +229,23 @@ class EvaluationTest {
     }
 
     @Test
+    void aConvertedVariableLeavesRecordedGraphsTheirValue() {
+        Variable v = new Variable("v", Tensor.of(1.001f, 2f), true);
+        Tensor before = v.value().mul(2);
+        v.set(v.value().add(1)); // pending when it is converted
+        v.to(DType.BF16);
+        assertEquals(DType.BF16, v.value().dtype());
+        assertArrayEquals(new float[] {2, 3}, v.value().toFloatArray());
+        assertArrayEquals(new float[] {2.002f, 4}, before.toFloatArray());
+        v.set(v.value().mul(2));
+        assertArrayEquals(new float[] {4, 6}, v.value().toFloatArray());
+        Tensor between = v.value().add(1);
+        v.to(DType.F32);
+        assertArrayEquals(new float[] {5, 7}, between.toFloatArray());
+        assertThrows(ShapeException.class, () -> v.to(DType.I64));
+    }
+
+    @Test
     void tensorsMayBeUsedFromSeveralThreads() throws InterruptedException {
         Variable n = new Variable("n", Tensor.of(1f), false);
         Tensor shared = n.value().add(1);

@@ -1,6 +1,7 @@
 // Batch normalisation (Ioffe and Szegedy, 2015).
 package dev.heddle.layers;
 
+import dev.heddle.engine.DType;
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
@@ -10,7 +11,7 @@ import java.util.List;
 /**
  * Normalises each channel of {@code (N, C, ...)}: in training mode by the statistics of the batch, which also move the
  * running ones, in evaluation mode by those. Conventions are PyTorch's: {@code eps = 1e-5}, momentum 0.1, the running
- * variance unbiased.
+ * variance unbiased. Statistics and arithmetic are {@code F32} for 16-bit inputs and parameters too.
  */
 abstract class BatchNorm extends Layer {
     private static final double EPS = 1e-5;
@@ -47,7 +48,9 @@ abstract class BatchNorm extends Layer {
             throw new ShapeException(this + ": input " + x.shape() + " for " + weight.shape().dim(0) + " channels");
         }
         if (!training()) { // one elementwise kernel, which no library would better
-            return Functional.normalize(x, runningMean.value(), runningVar.value(), weight.value(), bias.value(), EPS).to(x.dtype());
+            DType wide = x.dtype().computeType();
+            return Functional.normalize(x.to(wide), runningMean.value(), runningVar.value(), weight.value().to(wide), bias.value().to(wide), EPS)
+                    .to(x.dtype());
         }
         long n = x.elements() / x.dim(1);
         if (n < 2) {

@@ -1,7 +1,6 @@
 // A decoder-only transformer that predicts the next token: GPT-2's architecture at any size.
 package dev.heddle.layers;
 
-import dev.heddle.engine.DType;
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
@@ -116,7 +115,7 @@ public final class Gpt extends Layer {
 
     /** The mean cross-entropy, in nats a token, of {@code targets (B, T) I64} after {@code x (B, T)}. */
     public Tensor loss(Tensor x, Tensor targets) {
-        Tensor logits = forward(x).reshape(x.elements(), config.vocabulary).to(DType.F32); // (B T, vocabulary)
+        Tensor logits = forward(x).reshape(x.elements(), config.vocabulary); // (B T, vocabulary)
         return Functional.crossEntropy(logits, targets.reshape(x.elements()), -100, 0).mean();
     }
 }

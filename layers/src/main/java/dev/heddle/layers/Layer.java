@@ -1,6 +1,7 @@
 // What all layers share: named parameters and buffers, children, train and eval mode.
 package dev.heddle.layers;
 
+import dev.heddle.engine.DType;
 import dev.heddle.engine.Device;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
@@ -94,7 +95,7 @@ public abstract class Layer {
      *
      * @param values by path, exactly those of {@link #state()}
      * @throws IllegalArgumentException naming what is missing or not expected; nothing is changed then
-     * @throws ShapeException if a shape or dtype differs; nothing is changed then
+     * @throws ShapeException if a shape differs, or a dtype, unless both are floats: those are converted; nothing is changed then
      */
     public final void loadState(Map<String, Tensor> values) {
         Map<String, Variable> state = state();
@@ -106,12 +107,13 @@ public abstract class Layer {
         }
         state.forEach((name, variable) -> {
             Tensor value = values.get(name);
-            if (!value.shape().equals(variable.shape()) || value.dtype() != variable.dtype()) {
+            boolean converts = value.dtype().isFloat() && variable.dtype().isFloat();
+            if (!value.shape().equals(variable.shape()) || value.dtype() != variable.dtype() && !converts) {
                 throw new ShapeException("load state: " + name + " is " + value.spec() + ", the layer's is " + variable.dtype()
                         + variable.shape());
             }
         });
-        state.forEach((name, variable) -> variable.set(values.get(name)));
+        state.forEach((name, variable) -> variable.set(values.get(name).to(variable.dtype())));
         Variable.settle(state.values());
     }
 
@@ -133,6 +135,22 @@ public abstract class Layer {
     public final Layer to(Device device) {
         state().values().forEach(variable -> variable.to(device));
         return this;
+    }
+
+    /**
+     * Converts the parameters to a float dtype; do so before an optimizer is built for them. Buffers stay as they are: running
+     * statistics move by steps too small for 16 bits.
+     *
+     * @throws ShapeException if the dtype is no float
+     */
+    public final Layer to(DType dtype) {
+        parameters().forEach(parameter -> parameter.to(dtype));
+        return this;
+    }
+
+    /** The dtype of the parameters, which inputs should have; of a layer without any, {@code F32}. */
+    public final DType dtype() {
+        return parameters().stream().findFirst().map(Variable::dtype).orElse(DType.F32);
     }
 
     /** Where the parameters and buffers are; of a layer without any, {@link Device#current()}. */

@@ -16,7 +16,7 @@ final class Summary {
         boolean training = layer.training();
         layer.eval(); // so that recording changes no running statistics
         try {
-            summary.walk("", layer, Tensor.zeros(input));
+            summary.walk("", layer, Tensor.zeros(input).to(layer.dtype()));
         } finally {
             if (training) {
                 layer.train();

@@ -41,7 +41,7 @@ public final class Checkpoint {
     }
 
     /**
-     * Restores a run; arguments as for {@link #save}.
+     * Restores a run; arguments as for {@link #save}. A model of another float dtype gets the values converted; an optimizer does not.
      *
      * @return the metadata, in it {@code epoch}
      * @throws CheckpointException if the file cannot be read or does not fit the model or the optimizer; nothing is changed
@@ -55,7 +55,7 @@ public final class Checkpoint {
         Map<String, Tensor> expected = new LinkedHashMap<>();
         model.state().forEach((name, variable) -> expected.put(name, variable.value()));
         Map<String, Tensor> state = part(content, MODEL);
-        CheckpointException.requireSame(file + ": model", expected, state);
+        CheckpointException.requireSame(file + ": model", expected, state, true);
         number(file, "epoch", content.metadata().get("epoch"));
         Map<String, Tensor> moments = part(content, OPTIMIZER);
         if (optimizer != null) {

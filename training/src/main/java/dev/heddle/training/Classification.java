@@ -35,7 +35,7 @@ public record Classification(double loss, double accuracy, long[][] confusion, i
         int n = 0;
         try (DataLoader.Batches batches = loader.iterator()) {
             while (batches.hasNext()) {
-                Batch batch = batches.next().to(device);
+                Batch batch = batches.next().to(device).to(model.dtype());
                 Tensor output = model.forward(batch.input());
                 if (output.rank() != 2 || output.dim(1) != classes) {
                     throw new ShapeException("classification: the model gives " + output.shape() + ", expected (N, " + classes + ")");

@@ -15,25 +15,30 @@ public final class GradientClipping {
     public static Tensor norm(Gradients gradients) {
         Tensor sum = Tensor.scalar(0);
         for (Variable variable : gradients.variables()) {
-            sum = sum.add(gradients.get(variable).square().sum());
+            sum = sum.add(wide(gradients.get(variable)).square().sum());
         }
         return sum.sqrt();
     }
 
     /**
      * Gradients scaled by {@code min(1, maxNorm / (norm + 1e-6))}, so that their {@link #norm} is at most
-     * {@code maxNorm} (Pascanu et al., 2013).
+     * {@code maxNorm} (Pascanu et al., 2013). Those of 16 bits become {@code F32}.
      */
     public static Gradients byNorm(Gradients gradients, double maxNorm) {
         requirePositive("norm", maxNorm);
         Tensor scale = norm(gradients).add(EPS).reciprocal().mul(maxNorm).minimum(1);
-        return gradients.map(gradient -> gradient.mul(scale.to(gradient.dtype())));
+        return gradients.map(gradient -> wide(gradient).mul(scale.to(gradient.dtype().computeType())));
     }
 
     /** Gradients with every element limited to {@code [-limit, limit]}. */
     public static Gradients byValue(Gradients gradients, double limit) {
         requirePositive("value", limit);
         return gradients.map(gradient -> gradient.clamp(-limit, limit));
+    }
+
+    /** A gradient in the dtype that arithmetic has: squares of 16-bit numbers overflow, and their sums lose digits. */
+    private static Tensor wide(Tensor gradient) {
+        return gradient.to(gradient.dtype().computeType());
     }
 
     static void requirePositive(String what, double limit) {

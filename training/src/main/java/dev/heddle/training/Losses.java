@@ -7,8 +7,8 @@ import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
 
 /**
- * Loss functions, with PyTorch's definitions. All return a scalar of the prediction's dtype, the mean over what is
- * averaged; call {@link Tensor#backward()} on it. Predictions are float tensors; shapes that do not fit throw
+ * Loss functions, with PyTorch's definitions. All return a scalar of the prediction's dtype, {@code F32} for one of 16 bits, whose
+ * loss is computed in {@code F32} too: the mean over what is averaged; call {@link Tensor#backward()} on it. Predictions are float tensors; shapes that do not fit throw
  * {@link ShapeException}.
  */
 public final class Losses {
@@ -38,7 +38,7 @@ public final class Losses {
      * @param logits {@code (N, C)}
      * @param labels {@code I64 (N)}, each in {@code [0, C)} or {@code ignoreIndex}
      * @param smoothing {@code s}, in {@code [0, 1)}
-     * @param weights {@code (C)} of the dtype of the logits, or null for ones
+     * @param weights {@code (C)} floats, or null for ones
      */
     public static Tensor crossEntropy(Tensor logits, Tensor labels, double smoothing, long ignoreIndex, Tensor weights) {
         if (!(smoothing >= 0 && smoothing < 1)) {
@@ -52,9 +52,9 @@ public final class Losses {
         Tensor scale = weightOfLabel(weights, labels, ignoreIndex); // (N)
         Tensor loss = rows.mul(scale);
         if (smoothing > 0) {
-            Tensor uniform = Functional.logSoftmax(logits, 1).mul(weights).mean(1).neg(); // (N)
+            Tensor uniform = Functional.logSoftmax(wide(logits), 1).mul(weights).mean(1).neg(); // (N)
             Tensor ignored = labels.eq(Tensor.scalar(ignoreIndex, DType.I64));
-            loss = loss.mul(1 - smoothing).add(ignored.where(zero(logits), uniform).mul(smoothing));
+            loss = loss.mul(1 - smoothing).add(ignored.where(zero(uniform), uniform).mul(smoothing));
         }
         return loss.sum().div(scale.sum());
     }
@@ -73,7 +73,7 @@ public final class Losses {
         requireShape("nll", labels, logProbabilities.dim(0));
         Tensor ignored = labels.eq(Tensor.scalar(IGNORE_INDEX, labels.dtype()));
         Tensor place = ignored.where(Tensor.scalar(0L, labels.dtype()), labels).unsqueeze(1); // (N, 1)
-        Tensor rows = logProbabilities.gather(1, place).squeeze(1).neg(); // (N)
+        Tensor rows = wide(logProbabilities.gather(1, place)).squeeze(1).neg(); // (N)
         return meanOfLabelled(ignored.where(zero(rows), rows), labels, IGNORE_INDEX);
     }
 
@@ -117,12 +117,13 @@ public final class Losses {
      */
     public static Tensor bceWithLogits(Tensor logits, Tensor target, Tensor positiveWeight) {
         requireSameShape("bce_with_logits", logits, target);
-        Tensor y = target.to(logits.dtype());
-        Tensor softplus = logits.neg().maximum(0).add(logits.abs().neg().exp().log1p()); // of -x
+        Tensor x = wide(logits);
+        Tensor y = target.to(x.dtype());
+        Tensor softplus = x.neg().maximum(0).add(x.abs().neg().exp().log1p()); // of -x
         if (positiveWeight != null) {
             softplus = softplus.mul(y.mul(positiveWeight.sub(1)).add(1));
         }
-        return y.neg().add(1).mul(logits).add(softplus).mean();
+        return y.neg().add(1).mul(x).add(softplus).mean();
     }
 
     /**
@@ -137,8 +138,9 @@ public final class Losses {
         if (target.rank() == 0) {
             throw new ShapeException("kl: inputs need a batch axis, got scalars");
         }
-        Tensor positive = target.gt(0).where(target, Tensor.scalar(1, target.dtype())); // keeps log 0 out of the gradient
-        return target.mul(positive.log().sub(logProbabilities)).sum().div(target.dim(0));
+        Tensor y = wide(target);
+        Tensor positive = y.gt(0).where(y, Tensor.scalar(1, y.dtype())); // keeps log 0 out of the gradient
+        return y.mul(positive.log().sub(wide(logProbabilities))).sum().div(y.dim(0));
     }
 
     /**
@@ -154,8 +156,10 @@ public final class Losses {
     public static Tensor cosineEmbedding(Tensor a, Tensor b, Tensor y, double margin) {
         requireSameShape("cosine_embedding", a, b);
         requireShape("cosine_embedding", y, a.dim(0));
-        Tensor norms = a.square().sum(-1).add(COSINE_EPS).mul(b.square().sum(-1).add(COSINE_EPS)).sqrt(); // (N)
-        Tensor cosine = a.mul(b).sum(-1).div(norms); // (N)
+        Tensor u = wide(a);
+        Tensor v = wide(b);
+        Tensor norms = u.square().sum(-1).add(COSINE_EPS).mul(v.square().sum(-1).add(COSINE_EPS)).sqrt(); // (N)
+        Tensor cosine = u.mul(v).sum(-1).div(norms); // (N)
         return y.gt(0).where(cosine.neg().add(1), cosine.sub(margin).maximum(0)).mean();
     }
 
@@ -194,7 +198,11 @@ public final class Losses {
 
     private static Tensor difference(String name, Tensor prediction, Tensor target) {
         requireSameShape(name, prediction, target);
-        return prediction.sub(target);
+        return wide(prediction).sub(wide(target));
+    }
+
+    private static Tensor wide(Tensor x) {
+        return x.to(x.dtype().computeType());
     }
 
     private static void requireSameShape(String name, Tensor a, Tensor b) {

@@ -10,6 +10,7 @@ import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +22,10 @@ import java.util.Set;
  * group as one kernel. Numbers that change from step to step ({@link #numbers}) are inputs, not part of the expressions.
  *
  * <p>A parameter that the loss does not depend on, or that is frozen, is left alone, its state and step count too.
+ *
+ * <p>A 16-bit parameter has a master copy in {@code F32} among its state: that is what is updated, and the parameter is the master
+ * rounded (Micikevicius et al., "Mixed precision training", 2018), since most updates are too small to change 16 bits. Where somebody
+ * else has changed a parameter, so that it is no longer its master rounded, the master follows it.
  */
 public abstract class Optimizer {
     /** Magnitudes of state below this become 0: decaying averages would end in denormal numbers, which are slow. */
@@ -46,12 +51,7 @@ public abstract class Optimizer {
             double ratio = learningRate == 0 ? 1 : settings.learningRate() / learningRate;
             Group group = new Group(ratio, settings.weightDecay());
             for (Variable parameter : settings.parameters()) {
-                Slot slot = new Slot(parameter);
-                for (String name : stateNames) {
-                    Device.with(parameter.device(), () -> slot.state.add(new Variable(parameter.name() + "." + name,
-                            Tensor.full(0, slot.dtype(), parameter.shape().dims()), false)));
-                }
-                group.slots.add(slot);
+                group.slots.add(new Slot(parameter, stateNames));
             }
             groups.add(group);
         }
@@ -95,7 +95,7 @@ public abstract class Optimizer {
     public void followParameters() {
         for (Group group : groups) {
             for (Slot slot : group.slots) {
-                slot.state.forEach(state -> state.to(slot.parameter.device()));
+                slot.variables().values().forEach(variable -> variable.to(slot.parameter.device()));
             }
         }
     }
@@ -105,6 +105,7 @@ public abstract class Optimizer {
      * updates, and all recorded results that nobody has read are evaluated together.
      *
      * @throws IllegalArgumentException if none of the optimizer's parameters has a gradient
+     * @throws IllegalStateException if a parameter's dtype has changed since the optimizer was built
      */
     public void step(Gradients gradients) {
         Gradients clipped = gradients;
@@ -120,9 +121,10 @@ public abstract class Optimizer {
             Map<Long, Map<DType, List<Tensor>>> numbers = new LinkedHashMap<>(); // one entry unless some were left alone before
             for (Slot slot : group.slots) {
                 if (withGradient.contains(slot.parameter)) {
+                    slot.requireSameDtype();
                     slot.steps++;
                     List<Tensor> shared = numbers.computeIfAbsent(slot.steps, step -> new EnumMap<>(DType.class))
-                            .computeIfAbsent(slot.dtype(), dtype -> scalars(group, slot.steps, dtype));
+                            .computeIfAbsent(slot.dtype.computeType(), dtype -> scalars(group, slot.steps, dtype));
                     update(group, slot, clipped.get(slot.parameter), shared, changed);
                 }
             }
@@ -143,40 +145,46 @@ public abstract class Optimizer {
 
     private void update(Group group, Slot slot, Tensor gradient, List<Tensor> numbers, List<Variable> changed) {
         List<Tensor> inputs = new ArrayList<>();
-        inputs.add(slot.parameter.value());
+        List<Variable> written = new ArrayList<>(List.of(slot.parameter));
+        written.addAll(slot.variables().values()); // the master, if there is one, is the last
         inputs.add(gradient);
-        for (Variable state : slot.state) {
-            inputs.add(state.value());
-        }
         inputs.addAll(numbers);
-        Elementwise op = group.ops.computeIfAbsent(slot.parameter.dtype(), dtype -> op(dtype, group, numbers.size()));
-        List<Tensor> next = Tensor.recordAll(op, inputs);
-        slot.parameter.set(next.getFirst());
-        changed.add(slot.parameter);
-        for (int i = 0; i < slot.state.size(); i++) {
-            slot.state.get(i).set(next.get(i + 1));
-            changed.add(slot.state.get(i));
+        written.forEach(variable -> inputs.add(variable.value()));
+        Key key = new Key(slot.dtype, gradient.dtype());
+        List<Tensor> next = Tensor.recordAll(group.ops.computeIfAbsent(key, k -> op(k, group, numbers.size())), inputs);
+        for (int i = 0; i < next.size(); i++) {
+            written.get(i).set(next.get(i));
         }
+        changed.addAll(written);
     }
 
-    private Elementwise op(DType dtype, Group group, int numbers) {
+    /** {@code (gradient, numbers, parameter, state, master) -> (parameter, state, master)}. */
+    private Elementwise op(Key key, Group group, int numberCount) {
+        DType dtype = key.parameter;
         DType wide = dtype.computeType();
-        List<Expr> inputs = new ArrayList<>();
-        inputs.add(new Expr.Input(0, dtype).cast(wide));
-        inputs.add(new Expr.Input(1, dtype).cast(wide));
-        int states = stateNames.size();
-        for (int i = 0; i < states + numbers; i++) {
-            inputs.add(new Expr.Input(i + 2, wide));
+        List<Expr> rest = new ArrayList<>(); // numbers, then state
+        for (int i = 0; i < numberCount + stateNames.size(); i++) {
+            rest.add(new Expr.Input(i < numberCount ? 1 + i : 2 + i, wide));
         }
-        List<Expr> next = new ArrayList<>(update(inputs.get(0), inputs.get(1), inputs.subList(2, 2 + states),
-                inputs.subList(2 + states, inputs.size()), group.weightDecay));
-        next.set(0, next.getFirst().cast(dtype));
+        Expr.Input parameter = new Expr.Input(1 + numberCount, dtype);
+        Expr p = parameter;
+        if (dtype != wide) {
+            Expr master = new Expr.Input(2 + rest.size(), wide);
+            Expr value = parameter.cast(wide);
+            p = master.cast(dtype).cast(wide).compare(Expr.Comparison.EQ, value).select(master, value);
+        }
+        List<Expr> next = new ArrayList<>(update(p, new Expr.Input(0, key.gradient).cast(wide), rest.subList(numberCount, rest.size()),
+                rest.subList(0, numberCount), group.weightDecay));
+        if (dtype != wide) {
+            next.add(next.getFirst());
+            next.set(0, next.getFirst().cast(dtype));
+        }
         return new Elementwise(next);
     }
 
     /**
      * Everything to save for resuming: {@code learning_rate} ({@code F64}), and for the {@code i}-th parameter (counted
-     * over all groups) {@code i.step} ({@code I64}) and {@code i.NAME} for each tensor of state.
+     * over all groups) {@code i.step} ({@code I64}), {@code i.NAME} for each tensor of state, and, if it has 16 bits, {@code i.master}.
      */
     public Map<String, Tensor> state() {
         Map<String, Tensor> state = new LinkedHashMap<>();
@@ -185,10 +193,8 @@ public abstract class Optimizer {
         for (Group group : groups) {
             for (Slot slot : group.slots) {
                 state.put(i + ".step", Tensor.of(new long[] {slot.steps}));
-                for (int k = 0; k < slot.state.size(); k++) {
-                    state.put(i + "." + stateNames.get(k), slot.state.get(k).value());
-                }
-                i++;
+                String prefix = i++ + ".";
+                slot.variables().forEach((name, variable) -> state.put(prefix + name, variable.value()));
             }
         }
         return state;
@@ -208,18 +214,18 @@ public abstract class Optimizer {
         for (Group group : groups) {
             for (Slot slot : group.slots) {
                 slot.steps = state.get(i + ".step").toLongArray()[0];
-                for (int k = 0; k < slot.state.size(); k++) {
-                    slot.state.get(k).set(state.get(i + "." + stateNames.get(k)));
-                    changed.add(slot.state.get(k));
-                }
-                i++;
+                String prefix = i++ + ".";
+                slot.variables().forEach((name, variable) -> {
+                    variable.set(state.get(prefix + name));
+                    changed.add(variable);
+                });
             }
         }
         Variable.settle(changed);
     }
 
     void requireRestorable(String what, Map<String, Tensor> state) {
-        CheckpointException.requireSame(what, state(), state);
+        CheckpointException.requireSame(what, state(), state, false);
         double rate = state.get("learning_rate").item();
         if (!(rate >= 0 && rate < Double.POSITIVE_INFINITY)) {
             throw new CheckpointException(what + ": learning_rate is " + rate);
@@ -245,26 +251,51 @@ public abstract class Optimizer {
         return value;
     }
 
-    /** A parameter and its state. */
+    /** What an update's expressions depend on, besides the group. */
+    private record Key(DType parameter, DType gradient) {}
+
+    /** A parameter, its state and its master. */
     private static final class Slot {
         final Variable parameter;
-        final List<Variable> state = new ArrayList<>();
+        final DType dtype; // of the parameter; state and arithmetic are of its compute type
+        final Map<String, Variable> variables = new LinkedHashMap<>();
         long steps;
 
-        Slot(Variable parameter) {
+        Slot(Variable parameter, List<String> stateNames) {
             this.parameter = parameter;
+            dtype = parameter.dtype();
+            DType wide = dtype.computeType();
+            Device.with(parameter.device(), () -> {
+                for (String name : stateNames) {
+                    add(name, Tensor.full(0, wide, parameter.shape().dims()));
+                }
+                if (dtype != wide) {
+                    add("master", parameter.value().to(wide));
+                }
+            });
         }
 
-        /** Of the state and of the arithmetic. */
-        DType dtype() {
-            return parameter.dtype().computeType();
+        private void add(String name, Tensor initial) {
+            variables.put(name, new Variable(parameter.name() + "." + name, initial, false));
+        }
+
+        /** State by name, then the master if there is one. */
+        Map<String, Variable> variables() {
+            return variables;
+        }
+
+        void requireSameDtype() {
+            if (parameter.dtype() != dtype) {
+                throw new IllegalStateException("optimizer: parameter " + parameter + " was " + dtype
+                        + " when the optimizer was built; convert parameters before that");
+            }
         }
     }
 
     /** Parameters with the same settings. */
     private static final class Group {
         final List<Slot> slots = new ArrayList<>();
-        final Map<DType, Elementwise> ops = new EnumMap<>(DType.class);
+        final Map<Key, Elementwise> ops = new HashMap<>();
         final double ratio; // of its learning rate to that of the first group
         final double weightDecay;
 

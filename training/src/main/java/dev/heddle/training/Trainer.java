@@ -16,7 +16,7 @@ import me.tongfei.progressbar.ProgressBarStyle;
 
 /**
  * Trains a model. Everything a step computes runs as one plan in {@code optimizer.step}; the losses are summed on the device
- * and read now and then.
+ * and read now and then. Float inputs are converted to the model's dtype.
  */
 public final class Trainer {
     private static final int READ_EVERY = 50; // steps between looks at the loss
@@ -109,7 +109,7 @@ public final class Trainer {
         long seen = 0; // samples in the sum when it was last read
         try (DataLoader.Batches batches = loader.iterator()) {
             while (batches.hasNext()) {
-                Batch batch = batches.next().to(device);
+                Batch batch = batches.next().to(device).to(model.dtype());
                 Tensor mean = loss.apply(model.forward(batch.input()), batch.target());
                 Tensor next = total.add(mean.detach().mul(batch.size()));
                 optimizer.step(mean.backward()); // also evaluates the sum, which nobody has read

@@ -1,10 +1,12 @@
-// Softmax cross-entropy in one pass over the logits; probabilities are never stored.
+// Softmax cross-entropy from the logits directly: neither probabilities nor wider logits are ever stored.
 package dev.heddle.engine.fused;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
+import dev.heddle.engine.op.Elementwise;
+import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
 import java.util.Arrays;
@@ -12,7 +14,8 @@ import java.util.List;
 
 /**
  * {@code (logits (N, C), labels (N) I64) -> loss (N)}: {@code (1 - s) * -log p[label] + s * mean(-log p)} with
- * {@code p = softmax(logits)} (label smoothing as in Szegedy et al., 2016); 0 where the label is {@code ignoreIndex}.
+ * {@code p = softmax(logits)} (label smoothing as in Szegedy et al., 2016); 0 where the label is {@code ignoreIndex}. Losses of
+ * 16-bit logits are {@code F32}, computed in {@code F32}; others have the dtype of the logits.
  *
  * @param smoothing {@code s}, in {@code [0, 1)}
  */
@@ -21,25 +24,43 @@ public record CrossEntropy(long ignoreIndex, double smoothing) implements Fused 
     public List<Spec> infer(List<Spec> inputs) {
         Spec logits = inputs.get(0);
         Spec labels = inputs.get(1);
-        if (logits.shape().rank() != 2 || !logits.dtype().isFloat()
+        if (logits.shape().rank() != 2 || !logits.dtype().isFloat() || logits.shape().dim(1) == 0
                 || !labels.equals(new Spec(DType.I64, Shape.of(logits.shape().dim(0))))) {
             throw new ShapeException("cross_entropy: logits " + logits + " need float (N, C), labels " + labels + " I64 (N)");
         }
-        return List.of(new Spec(logits.dtype(), labels.shape()));
+        return List.of(new Spec(logits.dtype().computeType(), labels.shape()));
     }
 
     @Override
     public List<Tensor> decompose(List<Tensor> inputs) {
-        Tensor logits = inputs.get(0);
+        Tensor x = inputs.get(0);
         Tensor labels = inputs.get(1);
-        Tensor logp = Tensor.recordAll(new Softmax(true), List.of(logits)).getFirst(); // (N, C)
-        Tensor ignored = labels.eq(Tensor.scalar(ignoreIndex, DType.I64)); // (N)
-        Tensor place = ignored.where(Tensor.scalar(0L, DType.I64), labels);
-        Tensor loss = logp.gather(1, place.unsqueeze(1)).squeeze(1).neg(); // (N)
+        DType wide = x.dtype().computeType();
+        Tensor max = max(x); // (N, 1)
+        Tensor logSum = sum(x, max).log(); // (N, 1)
+        Tensor ignored = labels.eq(Tensor.scalar(ignoreIndex, DType.I64)).unsqueeze(1); // (N, 1)
+        Tensor place = ignored.where(Tensor.scalar(0L, DType.I64), labels.unsqueeze(1));
+        Tensor loss = logSum.sub(x.gather(1, place).to(wide).sub(max.to(wide))); // (N, 1)
         if (smoothing > 0) {
-            loss = loss.mul(1 - smoothing).sub(logp.mean(1).mul(smoothing));
+            Tensor mean = Tensor.recordAll(Elementwise.of(shifted(x)), List.of(x, max)).getFirst().mean(true, 1);
+            loss = loss.mul(1 - smoothing).add(logSum.sub(mean).mul(smoothing));
         }
-        return List.of(ignored.where(Tensor.scalar(0, logits.dtype()), loss));
+        return List.of(ignored.where(Tensor.scalar(0, wide), loss).squeeze(1));
+    }
+
+    private static Tensor max(Tensor x) {
+        return x.max(true, 1).detach(); // (N, 1)
+    }
+
+    /** The sum of {@code e^(x - max)}, {@code (N, 1)}. */
+    private static Tensor sum(Tensor x, Tensor max) {
+        return Tensor.recordAll(Elementwise.of(shifted(x).exp()), List.of(x, max)).getFirst().sum(true, 1);
+    }
+
+    /** {@code x - max} as an expression, so that it becomes part of what uses it and is not stored for several uses. */
+    private static Expr shifted(Tensor x) {
+        DType wide = x.dtype().computeType();
+        return new Expr.Input(0, x.dtype()).cast(wide).sub(new Expr.Input(1, x.dtype()).cast(wide));
     }
 
     @Override
@@ -57,22 +78,26 @@ public record CrossEntropy(long ignoreIndex, double smoothing) implements Fused 
     public record Backward(long ignoreIndex, double smoothing) implements Fused {
         @Override
         public List<Spec> infer(List<Spec> inputs) {
+            Spec loss = new CrossEntropy(ignoreIndex, smoothing).infer(inputs).getFirst();
+            if (!inputs.get(2).equals(loss)) {
+                throw new ShapeException("cross_entropy_backward: gradient " + inputs.get(2) + " of a loss " + loss);
+            }
             return List.of(inputs.getFirst());
         }
 
         @Override
         public List<Tensor> decompose(List<Tensor> inputs) {
-            Tensor logits = inputs.get(0);
-            Tensor labels = inputs.get(1);
-            long classes = logits.dim(1);
-            Tensor p = Tensor.recordAll(new Softmax(false), List.of(logits)).getFirst(); // (N, C)
-            Tensor target = labels.unsqueeze(1).eq(Tensor.arange(classes)).to(logits.dtype()); // (N, C)
-            Tensor scale = labels.eq(Tensor.scalar(ignoreIndex, DType.I64))
-                    .where(Tensor.scalar(0, logits.dtype()), inputs.get(2)).unsqueeze(1); // (N, 1)
-            if (smoothing > 0) {
-                target = target.mul(1 - smoothing).add(smoothing / classes);
-            }
-            return List.of(p.sub(target).mul(scale));
+            Tensor x = inputs.get(0);
+            Tensor labels = inputs.get(1).unsqueeze(1); // (N, 1)
+            DType wide = x.dtype().computeType();
+            long classes = x.dim(1);
+            Tensor max = max(x); // (N, 1)
+            Tensor scale = labels.eq(Tensor.scalar(ignoreIndex, DType.I64)).where(Tensor.scalar(0, wide), inputs.get(2).unsqueeze(1));
+            Expr p = shifted(x).exp().div(new Expr.Input(2, wide));
+            Expr isLabel = new Expr.Input(3, DType.I64).cast(wide).compare(Expr.Comparison.EQ, new Expr.Input(4, wide)); // exact to 2^24
+            Expr target = isLabel.select(p.literal(1 - smoothing + smoothing / classes), p.literal(smoothing / classes));
+            return Tensor.recordAll(Elementwise.of(p.sub(target).mul(new Expr.Input(5, wide)).cast(x.dtype())),
+                    List.of(x, max, sum(x, max), labels, Tensor.arange(classes).to(wide), scale)); // (N, C)
         }
 
         @Override

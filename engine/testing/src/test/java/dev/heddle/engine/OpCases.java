@@ -430,7 +430,8 @@ final class OpCases {
                 row("logSoftmax backward", in -> Tensor.record(new Softmax.Backward(true), in), any(3, 7), any(3, 7)).slack(8));
         for (double smoothing : new double[] {0, 0.1}) {
             add(row("crossEntropy " + smoothing, in -> Functional.crossEntropy(in.get(0), in.get(1), 2, smoothing), any(13, 10), indices(10, 13)).slack(4),
-                    row("crossEntropy backward " + smoothing, in -> Tensor.record(new CrossEntropy.Backward(2, smoothing), in), any(13, 10),
+                    row("crossEntropy backward " + smoothing, in -> Tensor.record(new CrossEntropy.Backward(2, smoothing),
+                            List.of(in.get(0), in.get(1), in.get(2).to(in.get(0).dtype().computeType()))), any(13, 10),
                             indices(10, 13), any(13)).slack(4));
         }
         for (long[] shape : new long[][] {{1, 13}, {3, 4, 64}, {5, 207}}) {
