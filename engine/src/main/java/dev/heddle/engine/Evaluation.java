@@ -18,7 +18,7 @@ import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * Evaluates recorded graphs; one evaluation runs at a time. An evaluation also settles the pending sets that share work
- * with it, and, before it overwrites a variable, computes the unread results that need the old value.
+ * with it; and one that settles sets computes the unread results that need an old value or share work with them.
  */
 final class Evaluation {
     /** Guards every field of nodes and variables that evaluation changes. */
@@ -161,7 +161,8 @@ final class Evaluation {
         if (!sets.isEmpty()) {
             Traversal dependence = new Traversal();
             for (Tensor end : recorder.looseEnds()) {
-                if (end.device().equals(device) && dependence.needs(end.node, node -> reads(node, sets))) {
+                if (end.device().equals(device) && dependence.needs(end.node,
+                        node -> reads(node, sets) || traversal.visited(node) && !Traversal.isLeaf(node))) {
                     roots.add(end);
                     traversal.visit(end.node);
                 }

@@ -56,6 +56,22 @@ public final class Gradients {
         return vjp(List.of(y), List.of(Tensor.scalar(1, y.dtype())), List.of(wrt)).stream().toList();
     }
 
+    /**
+     * Gradients that were computed otherwise, such as sums over several losses.
+     *
+     * @param loss the scalar that they belong to
+     * @param byVariable of the shape of their variables
+     * @throws ShapeException if one is of another shape
+     */
+    public static Gradients of(Tensor loss, Map<Variable, Tensor> byVariable) {
+        byVariable.forEach((variable, gradient) -> {
+            if (!gradient.shape().equals(variable.shape()) || !gradient.dtype().isFloat()) {
+                throw new ShapeException("gradients: " + gradient.spec() + " for variable " + variable);
+            }
+        });
+        return new Gradients(loss, new LinkedHashMap<>(byVariable));
+    }
+
     private static void requireScalar(Tensor y) {
         if (y.elements() != 1 || !y.dtype().isFloat()) {
             throw new ShapeException("backward: needs a float scalar, got " + y.spec() + "; reduce it with mean() or sum()");

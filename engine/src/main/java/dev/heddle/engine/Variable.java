@@ -126,7 +126,7 @@ public final class Variable {
         }
     }
 
-    /** Evaluates the pending sets of the given variables, and all results that need the values they overwrite. */
+    /** Evaluates the pending sets of the given variables, and all results that need the values they overwrite or share work with them. */
     public static void settle(Collection<Variable> variables) {
         Evaluation.settle(variables);
     }

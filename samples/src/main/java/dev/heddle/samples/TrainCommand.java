@@ -76,6 +76,9 @@ final class TrainCommand implements Callable<Integer> {
     @Option(names = "--lr", description = "Learning rate at first; it falls by a fifth each epoch (xor: constant). Default: 0.001 (xor: 0.05).")
     private Double learningRate;
 
+    @Option(names = "--precision", defaultValue = "f32", description = "One of ${COMPLETION-CANDIDATES}; default: ${DEFAULT-VALUE}.")
+    private Precision precision;
+
     @Option(names = "--seed", defaultValue = "1", description = "Same seed, same result; default: ${DEFAULT-VALUE}.")
     private long seed;
 
@@ -116,6 +119,7 @@ final class TrainCommand implements Callable<Integer> {
         ArrayDataset test = xor ? train : source.test(files);
         String kind = xor ? "xor" : task == Task.DIGITS_MLP ? "mlp" : "cnn";
         Sequential model = xor ? Models.xor() : Models.of(kind);
+        model.to(precision.dtype());
         Optimizer optimizer = Adam.of(model.parameters()).learningRate(rate).build();
         int classes = xor ? 2 : 10;
         Trainer trainer = Trainer.of(model, optimizer, Losses::crossEntropy)
@@ -188,6 +192,7 @@ final class TrainCommand implements Callable<Integer> {
             Map<String, Object> line = new LinkedHashMap<>();
             line.put("task", task.toString());
             line.put("device", chosen.toString());
+            line.put("precision", precision.toString());
             line.put("seed", seed);
             line.put("epochs", passes);
             line.put("train_loss", history.last().trainLoss());

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.heddle.engine.Debug;
 import dev.heddle.engine.Device;
+import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.layers.Gpt;
@@ -13,6 +14,7 @@ import dev.heddle.training.AdamW;
 import dev.heddle.training.Batch;
 import dev.heddle.training.Checkpoint;
 import dev.heddle.training.DataLoader;
+import dev.heddle.training.GradientAccumulation;
 import dev.heddle.training.NonFiniteLossException;
 import dev.heddle.training.Optimizer;
 import dev.heddle.training.Schedule;
@@ -67,8 +69,14 @@ final class TrainGptCommand implements Callable<Integer> {
     @Option(names = "--batch-size", defaultValue = "16", description = "Windows a step; default: ${DEFAULT-VALUE}.")
     private int batchSize;
 
+    @Option(names = "--accumulate", defaultValue = "1", description = "Batches a step, for those too large at once; default: ${DEFAULT-VALUE}.")
+    private int accumulate;
+
     @Option(names = "--lr", defaultValue = "0.001", description = "Highest learning rate; default: ${DEFAULT-VALUE}.")
     private double learningRate;
+
+    @Option(names = "--precision", defaultValue = "f32", description = "One of ${COMPLETION-CANDIDATES}; default: ${DEFAULT-VALUE}.")
+    private Precision precision;
 
     @Option(names = "--seed", defaultValue = "1", description = "Same seed, same result; default: ${DEFAULT-VALUE}.")
     private long seed;
@@ -81,8 +89,8 @@ final class TrainGptCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        if (steps < 1 || batchSize < 1 || !(learningRate > 0 && learningRate < Double.POSITIVE_INFINITY) || layers < 1 || context < 2) {
-            throw new IllegalArgumentException("train gpt: --steps " + steps + ", --batch-size " + batchSize + ", --lr " + learningRate
+        if (steps < 1 || batchSize < 1 || accumulate < 1 || !(learningRate > 0 && learningRate < Double.POSITIVE_INFINITY) || layers < 1 || context < 2) {
+            throw new IllegalArgumentException("train gpt: --steps " + steps + ", --batch-size " + batchSize + ", --accumulate " + accumulate + ", --lr " + learningRate
                     + ", --layers " + layers + " and --context " + context + " must be positive");
         }
         PrintWriter err = spec.commandLine().getErr();
@@ -93,12 +101,13 @@ final class TrainGptCommand implements Callable<Integer> {
         CharTokenizer tokenizer = CharTokenizer.of(corpus);
         int[] tokens = tokenizer.encode(corpus);
         int split = (int) (tokens.length * (1 - VALIDATION));
-        DataLoader train = DataLoader.of(TokenDataset.random(Arrays.copyOf(tokens, split), context, Math.multiplyExact(steps, batchSize)), batchSize)
+        DataLoader train = DataLoader.of(TokenDataset.random(Arrays.copyOf(tokens, split), context, Math.multiplyExact(steps, Math.multiplyExact(accumulate, batchSize))), batchSize)
                 .shuffle(seed);
         DataLoader validation = DataLoader.of(TokenDataset.spread(Arrays.copyOfRange(tokens, split, tokens.length), context, VALIDATION_WINDOWS),
                 batchSize);
         Init.seed(seed);
         Gpt model = new Gpt(new Gpt.Config(tokenizer.size(), context, layers, heads, dim, dropout));
+        model.to(precision.dtype());
         err.printf(Locale.ROOT, "%,d characters, %d distinct; %,d parameters; on %s%n", tokens.length, tokenizer.size(),
                 model.parameterCount(), chosen);
         List<Variable> matrices = model.parameters().stream().filter(p -> p.shape().rank() > 1).toList();
@@ -111,7 +120,7 @@ final class TrainGptCommand implements Callable<Integer> {
         double trainLoss = train(model, optimizer, schedule, train, err);
         double seconds = (System.nanoTime() - start) / 1e9;
         double validationLoss = validate(model, validation);
-        double rate = (double) steps * batchSize * context / seconds;
+        double rate = (double) steps * accumulate * batchSize * context / seconds;
         Path file = out.resolve("model.safetensors");
         Checkpoint.save(file, model, null, null, 1, Map.of("model", "gpt", "vocabulary", tokenizer.vocabulary(), "context", "" + context,
                 "layers", "" + layers, "heads", "" + heads, "dim", "" + dim));
@@ -121,7 +130,7 @@ final class TrainGptCommand implements Callable<Integer> {
                 trainLoss, validationLoss, steps, rate, seconds, chosen, file);
         if (json) {
             ObjectNode line = new ObjectMapper().createObjectNode();
-            line.put("task", "gpt").put("device", chosen.toString()).put("seed", seed).put("steps", steps).put("train_loss", trainLoss)
+            line.put("task", "gpt").put("device", chosen.toString()).put("precision", precision.toString()).put("seed", seed).put("steps", steps).put("train_loss", trainLoss)
                     .put("validation_loss", validationLoss).put("tokens_per_second", rate).put("seconds", seconds)
                     .put("peak_bytes", Debug.memory(chosen).peak());
             print.println(line);
@@ -135,33 +144,42 @@ final class TrainGptCommand implements Callable<Integer> {
         model.train();
         double tail = 0;
         int counted = 0;
-        int step = 0;
+        GradientAccumulation sums = new GradientAccumulation();
         long start = System.nanoTime();
         try (DataLoader.Batches batches = loader.iterator()) {
-            while (batches.hasNext()) {
-                Batch batch = batches.next();
-                optimizer.learningRate(schedule.at(step));
-                try (Tensor loss = model.loss(batch.input(), batch.target())) {
-                    optimizer.step(loss.backward());
-                    step++;
-                    boolean last = step > steps - Math.max(1, steps / 10);
-                    if (last || step % READ_EVERY == 0) {
-                        double value = loss.item();
-                        if (!Double.isFinite(value)) {
-                            throw new NonFiniteLossException(1, step, value);
-                        }
-                        tail += last ? value : 0;
-                        counted += last ? 1 : 0;
-                        if (step % (READ_EVERY * 5) == 0) {
-                            err.printf(Locale.ROOT, "step %d/%d: loss %.4f, %.0f tokens/s%n", step, steps, value,
-                                    (double) step * batchSize * context / ((System.nanoTime() - start) / 1e9));
-                            err.flush();
-                        }
+            for (int step = 1; step <= steps; step++) {
+                optimizer.learningRate(schedule.at(step - 1));
+                Gradients gradients = gradients(model, batches.next());
+                if (accumulate > 1) {
+                    for (int i = 1; i <= accumulate; i++) {
+                        sums.add(gradients);
+                        gradients.loss().close();
+                        gradients = i == accumulate ? sums.mean() : gradients(model, batches.next());
                     }
                 }
+                optimizer.step(gradients);
+                boolean last = step > steps - Math.max(1, steps / 10);
+                if (last || step % READ_EVERY == 0) {
+                    double value = gradients.loss().item();
+                    if (!Double.isFinite(value)) {
+                        throw new NonFiniteLossException(1, step, value);
+                    }
+                    tail += last ? value : 0;
+                    counted += last ? 1 : 0;
+                    if (step % (READ_EVERY * 5) == 0) {
+                        err.printf(Locale.ROOT, "step %d/%d: loss %.4f, %.0f tokens/s%n", step, steps, value,
+                                (double) step * accumulate * batchSize * context / ((System.nanoTime() - start) / 1e9));
+                        err.flush();
+                    }
+                }
+                gradients.loss().close();
             }
         }
         return tail / counted;
+    }
+
+    private static Gradients gradients(Gpt model, Batch batch) {
+        return model.loss(batch.input(), batch.target()).backward();
     }
 
     private static double validate(Gpt model, DataLoader loader) {

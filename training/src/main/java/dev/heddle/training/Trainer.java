@@ -26,6 +26,7 @@ public final class Trainer {
     private final BinaryOperator<Tensor> loss;
     private DataLoader validation;
     private int classes;
+    private int accumulated = 1;
     private PrintStream progress;
     private final List<History.Point> curve = new ArrayList<>();
     private long steps;
@@ -57,6 +58,15 @@ public final class Trainer {
     public Trainer device(Device device) {
         model.to(device);
         optimizer.followParameters();
+        return this;
+    }
+
+    /** Makes one step of each {@code batches} batches, of those left at the end of an epoch too; see {@link GradientAccumulation}. */
+    public Trainer accumulate(int batches) {
+        if (batches < 1) {
+            throw new IllegalArgumentException("training: " + batches + " batches a step");
+        }
+        this.accumulated = batches;
         return this;
     }
 
@@ -104,6 +114,7 @@ public final class Trainer {
     private double epoch(DataLoader loader, int number, ProgressBar bar, long[] samples) {
         Device device = model.device();
         Tensor total = Tensor.of(new float[1], new long[0]).to(device); // sum of the losses of all samples
+        GradientAccumulation sums = new GradientAccumulation();
         int step = 0;
         double sum = 0;
         long seen = 0; // samples in the sum when it was last read
@@ -112,7 +123,14 @@ public final class Trainer {
                 Batch batch = batches.next().to(device).to(model.dtype());
                 Tensor mean = loss.apply(model.forward(batch.input()), batch.target());
                 Tensor next = total.add(mean.detach().mul(batch.size()));
-                optimizer.step(mean.backward()); // also evaluates the sum, which nobody has read
+                if (accumulated == 1) {
+                    optimizer.step(mean.backward()); // also evaluates the sum, which nobody has read
+                } else {
+                    sums.add(mean.backward(), batch.size()); // the same
+                    if ((step + 1) % accumulated == 0 || step + 1 == loader.batches()) {
+                        optimizer.step(sums.mean());
+                    }
+                }
                 mean.close();
                 total.close();
                 total = next;
