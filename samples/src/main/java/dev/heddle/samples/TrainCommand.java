@@ -120,7 +120,7 @@ final class TrainCommand implements Callable<Integer> {
         String kind = xor ? "xor" : task == Task.DIGITS_MLP ? "mlp" : "cnn";
         Sequential model = xor ? Models.xor() : Models.of(kind);
         model.to(precision.dtype());
-        Optimizer optimizer = Adam.of(model.parameters()).learningRate(rate).build();
+        Optimizer optimizer = Adam.of(model.parameters()).learningRate(rate).lossScaler(precision.scaler()).build();
         int classes = xor ? 2 : 10;
         Trainer trainer = Trainer.of(model, optimizer, Losses::crossEntropy)
                 .afterEpoch(epoch -> optimizer.learningRate(xor ? rate : rate * Math.pow(DECAY, epoch.number())));

@@ -15,6 +15,7 @@ import dev.heddle.training.Batch;
 import dev.heddle.training.Checkpoint;
 import dev.heddle.training.DataLoader;
 import dev.heddle.training.GradientAccumulation;
+import dev.heddle.training.LossScaler;
 import dev.heddle.training.NonFiniteLossException;
 import dev.heddle.training.Optimizer;
 import dev.heddle.training.Schedule;
@@ -112,12 +113,13 @@ final class TrainGptCommand implements Callable<Integer> {
                 model.parameterCount(), chosen);
         List<Variable> matrices = model.parameters().stream().filter(p -> p.shape().rank() > 1).toList();
         List<Variable> vectors = model.parameters().stream().filter(p -> p.shape().rank() == 1).toList();
+        LossScaler scaler = precision.scaler();
         Optimizer optimizer = AdamW.of(matrices).learningRate(learningRate).weightDecay(0.1).betas(0.9, 0.99)
-                .group(vectors, learningRate, 0).clipNorm(1).build();
+                .group(vectors, learningRate, 0).clipNorm(1).lossScaler(scaler).build();
         Schedule schedule = Schedule.cosine(learningRate, learningRate / 10, Math.max(1, steps - steps / 20)).warmUp(Math.max(1, steps / 20));
 
         long start = System.nanoTime();
-        double trainLoss = train(model, optimizer, schedule, train, err);
+        double trainLoss = train(model, optimizer, scaler, schedule, train, err);
         double seconds = (System.nanoTime() - start) / 1e9;
         double validationLoss = validate(model, validation);
         double rate = (double) steps * accumulate * batchSize * context / seconds;
@@ -140,7 +142,7 @@ final class TrainGptCommand implements Callable<Integer> {
     }
 
     /** One pass over the windows drawn for it; the mean loss of the last tenth. */
-    private double train(Gpt model, Optimizer optimizer, Schedule schedule, DataLoader loader, PrintWriter err) {
+    private double train(Gpt model, Optimizer optimizer, LossScaler scaler, Schedule schedule, DataLoader loader, PrintWriter err) {
         model.train();
         double tail = 0;
         int counted = 0;
@@ -149,12 +151,12 @@ final class TrainGptCommand implements Callable<Integer> {
         try (DataLoader.Batches batches = loader.iterator()) {
             for (int step = 1; step <= steps; step++) {
                 optimizer.learningRate(schedule.at(step - 1));
-                Gradients gradients = gradients(model, batches.next());
+                Gradients gradients = gradients(model, scaler, batches.next());
                 if (accumulate > 1) {
                     for (int i = 1; i <= accumulate; i++) {
                         sums.add(gradients);
                         gradients.loss().close();
-                        gradients = i == accumulate ? sums.mean() : gradients(model, batches.next());
+                        gradients = i == accumulate ? sums.mean() : gradients(model, scaler, batches.next());
                     }
                 }
                 optimizer.step(gradients);
@@ -178,8 +180,9 @@ final class TrainGptCommand implements Callable<Integer> {
         return tail / counted;
     }
 
-    private static Gradients gradients(Gpt model, Batch batch) {
-        return model.loss(batch.input(), batch.target()).backward();
+    private static Gradients gradients(Gpt model, LossScaler scaler, Batch batch) {
+        Tensor loss = model.loss(batch.input(), batch.target());
+        return scaler == null ? loss.backward() : scaler.backward(loss);
     }
 
     private static double validate(Gpt model, DataLoader loader) {

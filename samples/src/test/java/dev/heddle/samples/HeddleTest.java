@@ -18,6 +18,8 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
@@ -125,14 +127,16 @@ class HeddleTest {
         String model = folder.resolve("a/model.safetensors").toString();
         assertEquals(0, heddle("generate", "The quick", "--model", model, "--device", "cpu", "--temperature", "0", "--count", "60"), err.toString());
         assertTrue(out.toString().startsWith("The quick brown fox"), out.toString());
-        out.getBuffer().setLength(0);
-        train[train.length - 1] = folder.resolve("c").toString();
-        String[] half = java.util.stream.Stream.concat(java.util.Arrays.stream(train),
-                java.util.stream.Stream.of("--precision", "bf16", "--accumulate", "2", "--batch-size", "4")).toArray(String[]::new);
-        assertEquals(0, heddle(half), err.toString());
-        JsonNode other = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
-        assertEquals("bf16", other.get("precision").asText());
-        assertEquals(json.get("validation_loss").asDouble(), other.get("validation_loss").asDouble(), 0.1);
+        for (String precision : List.of("bf16", "f16")) {
+            out.getBuffer().setLength(0);
+            List<String> half = new ArrayList<>(List.of(train));
+            half.set(half.indexOf("--batch-size") + 1, "4");
+            half.addAll(List.of("--accumulate", "2", "--precision", precision));
+            assertEquals(0, heddle(half.toArray(new String[0])), err.toString());
+            JsonNode other = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
+            assertEquals(precision, other.get("precision").asText());
+            assertEquals(json.get("validation_loss").asDouble(), other.get("validation_loss").asDouble(), 0.1);
+        }
         assertEquals(1, heddle("generate", "--model", model, "--device", "cpu", "--top-p", "2"));
         assertOneLine("top-p 2.0");
         assertEquals(1, heddle("train", "gpt", "--device", "cpu", "--text", folder.resolve("none").toString(), "--out", folder.toString()));

@@ -35,6 +35,7 @@ public abstract class Optimizer {
     private final List<String> stateNames;
     private final double clipNorm;
     private final double clipValue;
+    private final LossScaler scaler; // or null
     private double learningRate;
 
     /**
@@ -47,6 +48,7 @@ public abstract class Optimizer {
         learningRate = builder.learningRate;
         clipNorm = builder.clipNorm;
         clipValue = builder.clipValue;
+        scaler = builder.scaler;
         for (OptimizerBuilder.Settings settings : builder.settings()) {
             double ratio = learningRate == 0 ? 1 : settings.learningRate() / learningRate;
             Group group = new Group(ratio, settings.weightDecay());
@@ -96,8 +98,16 @@ public abstract class Optimizer {
         for (Group group : groups) {
             for (Slot slot : group.slots) {
                 slot.variables().values().forEach(variable -> variable.to(slot.parameter.device()));
+                if (scaler != null) {
+                    scaler.to(slot.parameter.device());
+                }
             }
         }
+    }
+
+    /** The gradients of a loss as this optimizer wants them: the loss scaler's, if there is one. */
+    Gradients backward(Tensor loss) {
+        return scaler == null ? loss.backward() : scaler.backward(loss);
     }
 
     /**
@@ -116,6 +126,7 @@ public abstract class Optimizer {
             clipped = GradientClipping.byNorm(clipped, clipNorm);
         }
         Set<Variable> withGradient = clipped.variables();
+        Tensor finite = scaler == null ? null : GradientClipping.norm(gradients).lt(Double.POSITIVE_INFINITY); // false for NaN
         List<Variable> changed = new ArrayList<>();
         for (Group group : groups) {
             Map<Long, Map<DType, List<Tensor>>> numbers = new LinkedHashMap<>(); // one entry unless some were left alone before
@@ -125,12 +136,15 @@ public abstract class Optimizer {
                     slot.steps++;
                     List<Tensor> shared = numbers.computeIfAbsent(slot.steps, step -> new EnumMap<>(DType.class))
                             .computeIfAbsent(slot.dtype.computeType(), dtype -> scalars(group, slot.steps, dtype));
-                    update(group, slot, clipped.get(slot.parameter), shared, changed);
+                    update(group, slot, clipped.get(slot.parameter), shared, finite, changed);
                 }
             }
         }
         if (changed.isEmpty()) {
             throw new IllegalArgumentException("optimizer: the loss depends on none of its parameters");
+        }
+        if (scaler != null) {
+            changed.addAll(scaler.adapt(finite));
         }
         Variable.settle(changed);
     }
@@ -143,13 +157,16 @@ public abstract class Optimizer {
         return scalars;
     }
 
-    private void update(Group group, Slot slot, Tensor gradient, List<Tensor> numbers, List<Variable> changed) {
+    private void update(Group group, Slot slot, Tensor gradient, List<Tensor> numbers, Tensor finite, List<Variable> changed) {
         List<Tensor> inputs = new ArrayList<>();
         List<Variable> written = new ArrayList<>(List.of(slot.parameter));
         written.addAll(slot.variables().values()); // the master, if there is one, is the last
         inputs.add(gradient);
         inputs.addAll(numbers);
         written.forEach(variable -> inputs.add(variable.value()));
+        if (finite != null) {
+            inputs.add(finite);
+        }
         Key key = new Key(slot.dtype, gradient.dtype());
         List<Tensor> next = Tensor.recordAll(group.ops.computeIfAbsent(key, k -> op(k, group, numbers.size())), inputs);
         for (int i = 0; i < next.size(); i++) {
@@ -158,7 +175,7 @@ public abstract class Optimizer {
         changed.addAll(written);
     }
 
-    /** {@code (gradient, numbers, parameter, state, master) -> (parameter, state, master)}. */
+    /** {@code (gradient, numbers, parameter, state, master, finite) -> (parameter, state, master)}; see {@link LossScaler}. */
     private Elementwise op(Key key, Group group, int numberCount) {
         DType dtype = key.parameter;
         DType wide = dtype.computeType();
@@ -179,12 +196,19 @@ public abstract class Optimizer {
             next.add(next.getFirst());
             next.set(0, next.getFirst().cast(dtype));
         }
+        if (scaler != null) {
+            Expr finite = new Expr.Input(1 + numberCount + next.size(), DType.BOOL);
+            for (int i = 0; i < next.size(); i++) {
+                next.set(i, finite.select(next.get(i), new Expr.Input(1 + numberCount + i, next.get(i).dtype())));
+            }
+        }
         return new Elementwise(next);
     }
 
     /**
      * Everything to save for resuming: {@code learning_rate} ({@code F64}), and for the {@code i}-th parameter (counted
-     * over all groups) {@code i.step} ({@code I64}), {@code i.NAME} for each tensor of state, and, if it has 16 bits, {@code i.master}.
+     * over all groups) {@code i.step} ({@code I64}), {@code i.NAME} for each tensor of state, and, if it has 16 bits, {@code i.master}; for a
+     * {@link LossScaler} {@code loss_scale} and {@code good_steps}.
      */
     public Map<String, Tensor> state() {
         Map<String, Tensor> state = new LinkedHashMap<>();
@@ -196,6 +220,9 @@ public abstract class Optimizer {
                 String prefix = i++ + ".";
                 slot.variables().forEach((name, variable) -> state.put(prefix + name, variable.value()));
             }
+        }
+        if (scaler != null) {
+            scaler.variables().forEach((name, variable) -> state.put(name, variable.value()));
         }
         return state;
     }
@@ -221,6 +248,12 @@ public abstract class Optimizer {
                 });
             }
         }
+        if (scaler != null) {
+            scaler.variables().forEach((name, variable) -> {
+                variable.set(state.get(name));
+                changed.add(variable);
+            });
+        }
         Variable.settle(changed);
     }
 
@@ -229,6 +262,9 @@ public abstract class Optimizer {
         double rate = state.get("learning_rate").item();
         if (!(rate >= 0 && rate < Double.POSITIVE_INFINITY)) {
             throw new CheckpointException(what + ": learning_rate is " + rate);
+        }
+        if (scaler != null && !(state.get("loss_scale").item() >= 1 && state.get("loss_scale").item() <= Float.MAX_VALUE)) {
+            throw new CheckpointException(what + ": loss_scale is " + state.get("loss_scale").item());
         }
         state.forEach((name, tensor) -> {
             if (name.endsWith(".step") && tensor.toLongArray()[0] < 0) {

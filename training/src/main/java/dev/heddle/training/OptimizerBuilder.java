@@ -13,6 +13,7 @@ public abstract class OptimizerBuilder<B extends OptimizerBuilder<B>> {
     double learningRate;
     double clipNorm;
     double clipValue;
+    LossScaler scaler;
     private double weightDecay;
     private final List<Variable> parameters;
     private final List<Settings> further = new ArrayList<>();
@@ -58,6 +59,12 @@ public abstract class OptimizerBuilder<B extends OptimizerBuilder<B>> {
     public B clipValue(double limit) {
         GradientClipping.requirePositive("value", limit);
         clipValue = limit;
+        return self();
+    }
+
+    /** Leaves everything as it was in steps with gradients that are not finite, and tells the scaler, whose gradients they are. */
+    public B lossScaler(LossScaler scaler) {
+        this.scaler = scaler;
         return self();
     }
 

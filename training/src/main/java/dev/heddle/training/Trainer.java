@@ -124,9 +124,9 @@ public final class Trainer {
                 Tensor mean = loss.apply(model.forward(batch.input()), batch.target());
                 Tensor next = total.add(mean.detach().mul(batch.size()));
                 if (accumulated == 1) {
-                    optimizer.step(mean.backward()); // also evaluates the sum, which nobody has read
+                    optimizer.step(optimizer.backward(mean)); // also evaluates the sum, which nobody has read
                 } else {
-                    sums.add(mean.backward(), batch.size()); // the same
+                    sums.add(optimizer.backward(mean), batch.size()); // the same
                     if ((step + 1) % accumulated == 0 || step + 1 == loader.batches()) {
                         optimizer.step(sums.mean());
                     }

@@ -145,20 +145,35 @@ final class Fusion {
         }
     }
 
-    /** Puts elementwise producers that nobody else needs into the expressions of a consumer. */
+    /** Puts elementwise producers that nobody else needs, or that cost less than to store what they make, into the expressions of a consumer. */
     private void absorbProducers(Instruction consumer) {
         boolean grown = true;
         while (grown) {
             grown = false;
             for (int value : consumer.inputs) {
                 Instruction p = producer[value];
-                if (p != null && p.op instanceof Elementwise e && e.outputs().size() == 1 && uses[value] == 1
+                if (p != null && p.op instanceof Elementwise e && e.outputs().size() == 1 && (uses[value] == 1 || onlyWidens(e, p))
                         && fits(consumer, value, e, p) && absorb(consumer, value, e.outputs().getFirst(), p)) {
                     grown = true;
                     break;
                 }
             }
         }
+    }
+
+    /** Whether all that a producer does is to convert 16-bit floats to wider ones, and to multiply them by a number or so. */
+    private boolean onlyWidens(Elementwise e, Instruction p) {
+        Spec made = planner.spec(p.outputs[0]);
+        int narrow = 0;
+        for (int input : p.inputs) {
+            Spec read = planner.spec(input);
+            boolean whole = read.shape().equals(made.shape()) && read.dtype().isFloat() && read.dtype().bytes() < made.dtype().bytes();
+            narrow += whole ? 1 : 0;
+            if (!whole && read.shape().elements() != 1) {
+                return false;
+            }
+        }
+        return narrow == 1 && e.outputs().getFirst().size() <= MAX_SCALAR_SIZE;
     }
 
     private boolean fits(Instruction consumer, int value, Elementwise e, Instruction p) {
@@ -218,10 +233,11 @@ final class Fusion {
 
     private void take(Instruction consumer, List<Integer> inputs, Instruction p) {
         countInputs(consumer, -1);
-        countInputs(p, -1);
+        boolean last = uses[p.outputs[0]] == 0;
+        countInputs(p, last ? -1 : 0);
         consumer.inputs = inputs.stream().mapToInt(i -> i).toArray();
         countInputs(consumer, 1);
-        merged[p.node] = true;
+        merged[p.node] |= last;
     }
 
     private Expr[] renumber(int[] from, List<Integer> to) {
