@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.heddle.engine.DType;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
@@ -86,6 +87,29 @@ class GptTest {
         }
         assertEquals(Math.log(11), first, 0.1, "at first all tokens are equally likely");
         assertTrue(last < 0.2, "loss " + last);
+    }
+
+    /** The token embedding is used twice, below and above: its gradient must be the sum, which finite differences see. */
+    @Test
+    void gradientsOfAllParametersAgreeWithFiniteDifferences() {
+        Gpt model = model();
+        model.to(DType.F64);
+        Tensor x = Tensor.of(Arrays.copyOf(TOKENS, 9), 1, 9);
+        Tensor y = Tensor.of(Arrays.copyOfRange(TOKENS, 1, 10), 1, 9);
+        Gradients gradients = model.loss(x, y).backward();
+        model.namedParameters().forEach((name, p) -> {
+            Tensor direction = new Generator(name.hashCode()).randn(p.shape().dims()).to(DType.F64).eval();
+            double slope = gradients.get(p).mul(direction).sum().item();
+            Tensor at = p.value().map(e -> e).eval();
+            double[] losses = new double[2];
+            for (int i = 0; i < 2; i++) {
+                p.set(at.add(direction.mul(i == 0 ? 1e-6 : -1e-6)));
+                losses[i] = model.loss(x, y).item();
+            }
+            p.set(at);
+            Variable.settle(List.of(p));
+            assertEquals((losses[0] - losses[1]) / 2e-6, slope, 1e-6 * Math.max(1, Math.abs(slope)), name);
+        });
     }
 
     @Test

@@ -2,6 +2,7 @@
 package dev.heddle.training;
 
 import dev.heddle.engine.Device;
+import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Layer;
 import java.io.PrintStream;
@@ -27,6 +28,7 @@ public final class Trainer {
     private DataLoader validation;
     private int classes;
     private int accumulated = 1;
+    private ExponentialMovingAverage average; // or null
     private PrintStream progress;
     private final List<History.Point> curve = new ArrayList<>();
     private long steps;
@@ -70,6 +72,12 @@ public final class Trainer {
         return this;
     }
 
+    /** Keeps an average of the model up to date after each step, and validates with it. */
+    public Trainer average(ExponentialMovingAverage average) {
+        this.average = average;
+        return this;
+    }
+
     /** Shows progress: a bar if the stream is a terminal, else a line an epoch. */
     public Trainer progress(PrintStream stream) {
         this.progress = stream;
@@ -102,13 +110,22 @@ public final class Trainer {
                 trainLoss = epoch(loader, number, bar, samples);
             }
             double seconds = (System.nanoTime() - start) / 1e9;
-            Classification result = validation == null ? null : Classification.of(model, validation, classes);
+            Classification result = validate();
             History.Epoch epoch = new History.Epoch(number, trainLoss, samples[0], seconds, result);
             history.add(epoch);
             report(title, epoch);
             afterEpoch.accept(epoch);
         }
         return new History(history, curve);
+    }
+
+    private Classification validate() {
+        if (validation == null || average == null) {
+            return validation == null ? null : Classification.of(model, validation, classes);
+        }
+        Classification[] result = new Classification[1];
+        average.with(() -> result[0] = Classification.of(model, validation, classes));
+        return result[0];
     }
 
     private double epoch(DataLoader loader, int number, ProgressBar bar, long[] samples) {
@@ -123,12 +140,15 @@ public final class Trainer {
                 Batch batch = batches.next().to(device).to(model.dtype());
                 Tensor mean = loss.apply(model.forward(batch.input()), batch.target());
                 Tensor next = total.add(mean.detach().mul(batch.size()));
-                if (accumulated == 1) {
-                    optimizer.step(optimizer.backward(mean)); // also evaluates the sum, which nobody has read
-                } else {
-                    sums.add(optimizer.backward(mean), batch.size()); // the same
-                    if ((step + 1) % accumulated == 0 || step + 1 == loader.batches()) {
-                        optimizer.step(sums.mean());
+                Gradients gradients = optimizer.backward(mean);
+                if (accumulated > 1) {
+                    sums.add(gradients, batch.size()); // also evaluates the sum of the losses, which nobody has read
+                    gradients = (step + 1) % accumulated == 0 || step + 1 == loader.batches() ? sums.mean() : null;
+                }
+                if (gradients != null) {
+                    optimizer.step(gradients); // the same
+                    if (average != null) {
+                        average.update();
                     }
                 }
                 mean.close();
