@@ -22,28 +22,36 @@ final class Decomposition {
     static PlanCache.Source expand(GraphBuilder built, Device device, BiPredicate<Fused, List<Spec>> supported) {
         Graph graph = built.graph();
         Map<Node, Integer> originalValue = new IdentityHashMap<>();
-        List<Tensor> replaced = new ArrayList<>(); // by value of the original graph
+        Tensor[] replaced = new Tensor[graph.values()]; // by value of the original graph
+        Map<Node, Integer> place = new IdentityHashMap<>();
+        for (int i = 0; i < graph.nodes(); i++) {
+            place.put(built.nodes().get(i), i);
+        }
         Recorder recorder = Recorder.current();
         recorder.compiling(true);
         Device outer = Device.enter(device); // constants are made there
         try {
-            for (int i = 0; i < graph.nodes(); i++) {
-                Node node = built.nodes().get(i);
+            for (Node node : GraphBuilder.asRecorded(built.nodes())) {
+                int i = place.get(node);
+                int first = graph.firstValue(i);
                 if (graph.op(i) instanceof Source) {
-                    originalValue.put(node, graph.firstValue(i));
+                    originalValue.put(node, first);
                     for (int k = 0; k < node.specs.size(); k++) {
-                        replaced.add(new Tensor(node, k));
+                        replaced[first + k] = new Tensor(node, k);
                     }
                     continue;
                 }
                 List<Tensor> inputs = new ArrayList<>();
                 boolean same = true;
                 for (int k = 0; k < graph.inputs(i).length; k++) {
-                    Tensor input = replaced.get(graph.inputs(i)[k]);
+                    Tensor input = replaced[graph.inputs(i)[k]];
                     same &= input.node == node.inputs[k].node && input.output == node.inputs[k].output;
                     inputs.add(input);
                 }
-                replaced.addAll(replacement(node, inputs, same, supported));
+                List<Tensor> outputs = replacement(node, inputs, same, supported);
+                for (int k = 0; k < outputs.size(); k++) {
+                    replaced[first + k] = outputs.get(k);
+                }
             }
         } finally {
             Device.leave(outer);
@@ -51,15 +59,15 @@ final class Decomposition {
         }
         List<Tensor> roots = new ArrayList<>();
         for (int root : graph.roots()) {
-            roots.add(replaced.get(root));
+            roots.add(replaced[root]);
         }
         List<Variable> sets = new ArrayList<>();
         List<Tensor> setValues = new ArrayList<>();
         for (int i = 0; i < graph.setVariables().length; i++) {
             sets.add(built.variables().get(graph.setVariables()[i]));
-            setValues.add(replaced.get(graph.setValues()[i]));
+            setValues.add(replaced[graph.setValues()[i]]);
         }
-        GraphBuilder expanded = new GraphBuilder(roots, sets, setValues);
+        GraphBuilder expanded = new GraphBuilder(roots, sets, setValues, true);
         Graph result = expanded.graph();
         int[] sourceValue = new int[result.values()]; // in the original graph, -1 where the decomposition made a constant
         long[] constants = new long[result.values()];

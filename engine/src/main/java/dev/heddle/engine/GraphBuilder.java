@@ -11,6 +11,7 @@ import dev.heddle.engine.plan.Bindings;
 import dev.heddle.engine.plan.Graph;
 import dev.heddle.engine.plan.Plan;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,16 +30,16 @@ final class GraphBuilder {
      * @throws StaleTensorException if a node needs a variable's value that is gone
      */
     GraphBuilder(List<Tensor> roots, List<Variable> sets) {
-        this(roots, sets, sets.stream().map(Variable::value).toList());
+        this(roots, sets, sets.stream().map(Variable::value).toList(), false);
     }
 
-    /** The same with other nodes standing in for the recorded ones, after decomposition. */
-    GraphBuilder(List<Tensor> roots, List<Variable> sets, List<Tensor> setValues) {
+    /** The same with other nodes standing in for the recorded ones, after decomposition; in the order of recording if asked for. */
+    GraphBuilder(List<Tensor> roots, List<Variable> sets, List<Tensor> setValues, boolean asRecorded) {
         this.roots = roots;
         Traversal traversal = new Traversal();
         roots.forEach(x -> traversal.visit(x.node));
         setValues.forEach(x -> traversal.visit(x.node));
-        nodes = traversal.order();
+        nodes = asRecorded ? asRecorded(traversal.order()) : traversal.order();
         int n = nodes.size();
         Op[] ops = new Op[n];
         int[][] inputs = new int[n][];
@@ -73,6 +74,17 @@ final class GraphBuilder {
         }
         graph = new Graph(ops, inputs, outputs, read, roots.stream().mapToInt(GraphBuilder::number).toArray(),
                 setVariables, setValueNumbers);
+    }
+
+    /**
+     * Leaves, then the rest as it was recorded: people record what they need next, and the gradient of an op is recorded as soon as its
+     * own gradient is known, so that values live short. The order of a traversal would put off all gradients of weights to the end.
+     */
+    static List<Node> asRecorded(List<Node> nodes) {
+        List<Node> order = new ArrayList<>(nodes.size());
+        nodes.stream().filter(Traversal::isLeaf).forEach(order::add);
+        nodes.stream().filter(node -> !Traversal.isLeaf(node)).sorted(Comparator.comparingLong(node -> node.id)).forEach(order::add);
+        return order;
     }
 
     private static int number(Tensor x) {

@@ -6,11 +6,14 @@ import dev.heddle.engine.op.Op;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** An op, its inputs and what came of them. Tensors are outputs of nodes. */
 final class Node {
     static final Tensor[] NO_INPUTS = {};
+    private static final AtomicLong RECORDED = new AtomicLong();
 
+    final long id = RECORDED.getAndIncrement(); // grows in the order of recording
     final Op op;
     final List<Spec> specs; // one an output
     final boolean requiresGrad;
@@ -33,6 +36,11 @@ final class Node {
         this.inputs = inputs;
         this.specs = specs;
         this.requiresGrad = requiresGrad;
+    }
+
+    /** The largest {@link #id} there is. */
+    static long lastId() {
+        return RECORDED.get() - 1;
     }
 
     boolean isSource() {
