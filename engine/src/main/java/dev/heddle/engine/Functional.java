@@ -14,6 +14,7 @@ import dev.heddle.engine.op.Window;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 
 /** Neural-network functions on tensors. Images are {@code (N, C, H, W)}, sequences {@code (N, C, L)}. */
 public final class Functional {
@@ -231,6 +232,16 @@ public final class Functional {
             inputs.add(lengths.to(DType.I64));
         }
         return Tensor.recordAll(new Recurrent(cell, reverse), inputs);
+    }
+
+    // ---- recomputation
+
+    /**
+     * {@code function(x)}, whose intermediate results are not kept for the gradient but computed again from {@code x} when it is
+     * ("activation checkpointing", Chen et al., 2016): the same values, random ones too. The function may use other tensors.
+     */
+    public static Tensor recompute(UnaryOperator<Tensor> function, Tensor x) {
+        return Recomputation.of(function, x);
     }
 
     // ---- dropout, embedding, losses

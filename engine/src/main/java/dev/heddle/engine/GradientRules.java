@@ -194,6 +194,7 @@ final class GradientRules {
                 List<Long> lengths = Arrays.stream(x.shape().dims()).boxed().toList();
                 yield Arrays.asList(Tensor.record(new Movement.Slice(pad.before(), lengths, ones), List.of(g)));
             }
+            case Movement.After after -> Arrays.asList(g, null);
             case Movement.Flip flip -> Arrays.asList(Tensor.record(flip, List.of(g)));
             case Movement.Concat(int axis) -> {
                 List<Tensor> pieces = new ArrayList<>();

@@ -127,6 +127,13 @@ public final class Gradients {
         return propagate(outputs, seeds, places, leaves);
     }
 
+    /** The gradients for some tensors of what was computed from them: nothing below them counts. Null where none flows. */
+    static List<Tensor> through(Tensor y, Tensor dy, List<Tensor> places) {
+        Set<Node> leaves = Collections.newSetFromMap(new IdentityHashMap<>());
+        places.forEach(place -> leaves.add(place.node));
+        return propagate(List.of(y), List.of(dy), places, leaves);
+    }
+
     private static List<Tensor> vjp(List<Tensor> outputs, List<Tensor> seeds, List<Tensor> wrt) {
         Recorder recorder = Recorder.current();
         recorder.pause();

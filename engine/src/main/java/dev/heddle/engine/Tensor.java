@@ -58,7 +58,7 @@ public final class Tensor implements AutoCloseable {
         return recordAll(op, inputs, false, false);
     }
 
-    private static List<Tensor> recordAll(Op op, List<Tensor> inputs, boolean detached, boolean trainable) {
+    static List<Tensor> recordAll(Op op, List<Tensor> inputs, boolean detached, boolean trainable) {
         Tensor[] edges = inputs.toArray(new Tensor[0]);
         Spec[] specs = new Spec[edges.length];
         boolean requiresGrad = false;

@@ -38,6 +38,7 @@ public final class Gpt extends Layer {
     private final Dropout dropout;
     private final List<TransformerBlock> blocks = new ArrayList<>();
     private final LayerNorm norm;
+    private boolean recompute;
 
     /** A model with random weights, as GPT-2 was begun: normal, of standard deviation 0.02, less for what is added to the residual. */
     public Gpt(Config config) {
@@ -78,6 +79,12 @@ public final class Gpt extends Layer {
         });
     }
 
+    /** Whether blocks are computed again for their gradients, to save memory; see {@link Functional#recompute}. */
+    public Gpt recompute(boolean recompute) {
+        this.recompute = recompute;
+        return this;
+    }
+
     /** What the model is made of. */
     public Config config() {
         return config;
@@ -108,7 +115,9 @@ public final class Gpt extends Layer {
         Tensor h = Functional.embedding(x, tokens.value()).add(positions.value().slice(0, past, past + t)); // (B, T, C)
         h = dropout.forward(h);
         for (int i = 0; i < blocks.size(); i++) {
-            h = caches == null ? blocks.get(i).forward(h) : blocks.get(i).forward(h, caches.get(i));
+            TransformerBlock block = blocks.get(i);
+            h = caches != null ? block.forward(h, caches.get(i)) : recompute && training() ? Functional.recompute(block::forward, h)
+                    : block.forward(h);
         }
         return Functional.linear(norm.forward(h), tokens.value(), null); // (B, T, vocabulary)
     }

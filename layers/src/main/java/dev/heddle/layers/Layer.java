@@ -20,6 +20,7 @@ public abstract class Layer {
     private final Map<String, Variable> ownParameters = new LinkedHashMap<>();
     private final Map<String, Variable> ownBuffers = new LinkedHashMap<>();
     private final Map<String, Layer> children = new LinkedHashMap<>();
+    private Layer wrapped; // or null
     private boolean training = true;
 
     /**
@@ -47,6 +48,14 @@ public abstract class Layer {
     protected final <L extends Layer> L child(String name, L layer) {
         children.put(name, layer);
         return layer;
+    }
+
+    /** Takes over what another layer owns, under the same names, and lets that one follow this one's mode: for a layer around another. */
+    protected final void wrap(Layer inner) {
+        ownParameters.putAll(inner.ownParameters);
+        ownBuffers.putAll(inner.ownBuffers);
+        children.putAll(inner.children);
+        wrapped = inner;
     }
 
     /** The layers directly inside this one, by name. */
@@ -170,6 +179,9 @@ public abstract class Layer {
 
     private Layer train(boolean on) {
         training = on;
+        if (wrapped != null) {
+            wrapped.train(on);
+        }
         children.values().forEach(child -> child.train(on));
         return this;
     }

@@ -73,6 +73,9 @@ final class TrainGptCommand implements Callable<Integer> {
     @Option(names = "--accumulate", defaultValue = "1", description = "Batches a step, for those too large at once; default: ${DEFAULT-VALUE}.")
     private int accumulate;
 
+    @Option(names = "--recompute", description = "Compute blocks again for their gradients: less memory, more time.")
+    private boolean recompute;
+
     @Option(names = "--lr", defaultValue = "0.001", description = "Highest learning rate; default: ${DEFAULT-VALUE}.")
     private double learningRate;
 
@@ -108,7 +111,7 @@ final class TrainGptCommand implements Callable<Integer> {
                 batchSize);
         Init.seed(seed);
         Gpt model = new Gpt(new Gpt.Config(tokenizer.size(), context, layers, heads, dim, dropout));
-        model.to(precision.dtype());
+        model.recompute(recompute).to(precision.dtype());
         err.printf(Locale.ROOT, "%,d characters, %d distinct; %,d parameters; on %s%n", tokens.length, tokenizer.size(),
                 model.parameterCount(), chosen);
         List<Variable> matrices = model.parameters().stream().filter(p -> p.shape().rank() > 1).toList();

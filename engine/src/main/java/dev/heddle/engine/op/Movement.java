@@ -149,6 +149,14 @@ public sealed interface Movement extends Op {
         }
     }
 
+    /** The first of two tensors, but only once the second exists: said of values that should be computed again, and late. */
+    record After() implements Movement {
+        @Override
+        public List<Spec> infer(List<Spec> inputs) {
+            return List.of(inputs.getFirst());
+        }
+    }
+
     @Override
     default String name() {
         return getClass().getSimpleName().toLowerCase(java.util.Locale.ROOT);

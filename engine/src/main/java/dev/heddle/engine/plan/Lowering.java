@@ -204,6 +204,7 @@ final class Lowering {
             case Movement.Permute permute -> in.permute(permute.order().stream().mapToInt(a -> a).toArray());
             case Movement.Expand expand -> in.expand(expand.shape());
             case Movement.Slice slice -> in.slice(longs(slice.starts()), longs(slice.lengths()), longs(slice.steps()));
+            case Movement.After after -> in;
             case Movement.Flip flip -> {
                 Layout flipped = in;
                 for (int axis : flip.axes()) {

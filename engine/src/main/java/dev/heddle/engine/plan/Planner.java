@@ -73,7 +73,7 @@ final class Planner {
         int[] inputs = resolve(graph.inputs(node));
         int first = graph.firstValue(node);
         if (op instanceof Movement && !(op instanceof Movement.Pad) && !(op instanceof Movement.Concat)
-                && !(op instanceof Movement.Flip) && !(op instanceof Movement.Slice) && isIdentity(op, spec(inputs[0]), spec(first))) {
+                && !(op instanceof Movement.Flip) && !(op instanceof Movement.Slice) && !(op instanceof Movement.After) && isIdentity(op, spec(inputs[0]), spec(first))) {
             alias[first] = inputs[0];
             return;
         }

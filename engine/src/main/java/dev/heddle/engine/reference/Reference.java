@@ -254,7 +254,7 @@ public final class Reference {
     private static Object move(Movement op, Object[] in, List<Spec> specs, Spec out) {
         Object result = zeros(out);
         Shape from = specs.getFirst().shape();
-        if (op instanceof Movement.Reshape) {
+        if (op instanceof Movement.Reshape || op instanceof Movement.After) {
             System.arraycopy(in[0], 0, result, 0, Math.toIntExact(from.elements()));
             return result;
         }
@@ -301,6 +301,7 @@ public final class Reference {
                     copy(in[piece], flat(specs.get(piece).shape(), index), result, i);
                 }
                 case Movement.Reshape r -> throw new IllegalStateException();
+                case Movement.After a -> throw new IllegalStateException();
             }
         }
         return result;
