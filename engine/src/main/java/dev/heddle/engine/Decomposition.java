@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.BiPredicate;
 
 /** Works on recorded nodes, so that a decomposition is written with the ordinary methods of {@link Tensor}. */
@@ -27,6 +28,7 @@ final class Decomposition {
         for (int i = 0; i < graph.nodes(); i++) {
             place.put(built.nodes().get(i), i);
         }
+        TreeMap<Long, Integer> originOfNew = new TreeMap<>(); // by the last id of what a node was replaced by
         Recorder recorder = Recorder.current();
         recorder.compiling(true);
         Device outer = Device.enter(device); // constants are made there
@@ -49,6 +51,7 @@ final class Decomposition {
                     inputs.add(input);
                 }
                 List<Tensor> outputs = replacement(node, inputs, same, supported);
+                originOfNew.put(Node.lastId(), i);
                 for (int k = 0; k < outputs.size(); k++) {
                     replaced[first + k] = outputs.get(k);
                 }
@@ -72,8 +75,10 @@ final class Decomposition {
         int[] sourceValue = new int[result.values()]; // in the original graph, -1 where the decomposition made a constant
         long[] constants = new long[result.values()];
         List<Buffer> owned = new ArrayList<>();
+        int[] origin = new int[result.nodes()];
         for (int i = 0; i < result.nodes(); i++) {
             Node node = expanded.nodes().get(i);
+            origin[i] = place.containsKey(node) ? place.get(node) : originOfNew.ceilingEntry(node.id).getValue();
             Integer original = originalValue.get(node);
             for (int k = 0; k < node.specs.size(); k++) {
                 int value = result.firstValue(i) + k;
@@ -90,7 +95,7 @@ final class Decomposition {
         for (int i = 0; i < slots.length; i++) {
             slots[i] = built.variables().indexOf(expanded.variables().get(i));
         }
-        return new PlanCache.Source(result, sourceValue, constants, slots, owned);
+        return new PlanCache.Source(result, origin, sourceValue, constants, slots, owned);
     }
 
     private static List<Tensor> replacement(Node node, List<Tensor> inputs, boolean same, BiPredicate<Fused, List<Spec>> supported) {

@@ -197,6 +197,9 @@ class EvaluationTest {
             Tensor y = x.log().mul(2).sum();
             String message = assertThrows(NonFiniteException.class, y::item).getMessage();
             assertTrue(message.startsWith("log") && message.contains("made -Infinity at element 1"), message);
+            Tensor softmax = Functional.softmax(Tensor.of(0f, Float.POSITIVE_INFINITY), 0).mul(2).sum();
+            message = assertThrows(NonFiniteException.class, softmax::item).getMessage();
+            assertTrue(message.startsWith("softmax"), message); // a part of what it was decomposed into
         } finally {
             Debug.checkNaN(false);
         }

@@ -146,11 +146,11 @@ public final class Plan {
         }
     }
 
-    private static void check(Check check, Step step, long[] arguments) {
+    private void check(Check check, Step step, long[] arguments) {
         for (int k = 0; k < step.outputs().size(); k++) {
             Layout output = step.outputs().get(k).layout();
             if (output.isDense()) { // the order of the elements does not matter
-                check.check(step.node(), output.spec(), arguments[step.inputs().size() + k]);
+                check.check(source.origins()[step.node()], output.spec(), arguments[step.inputs().size() + k]);
             }
         }
     }

@@ -12,12 +12,13 @@ public final class PlanCache {
     /**
      * What is compiled: a graph in which only supported ops are left.
      *
+     * @param origins by node, the node of the original graph that it is or is a part of
      * @param sourceValues by value, the value of the original graph whose binding it takes; -1 for constants
      * @param constants by value, address or bits where the decomposition made a constant
      * @param slots by variable slot, the slot of the original graph
      * @param owned the memory of the constants, alive as long as the plan
      */
-    public record Source(Graph graph, int[] sourceValues, long[] constants, int[] slots, List<Buffer> owned) {}
+    public record Source(Graph graph, int[] origins, int[] sourceValues, long[] constants, int[] slots, List<Buffer> owned) {}
 
     private record Key(Graph graph, boolean fusion) {}
 
