@@ -81,7 +81,8 @@ static __device__ __forceinline__ int64_t divisor(const Geometry& g, const int64
     return count;
 }
 
-/// y = max over windows of x, -infinity over an empty one (all taps in the padding). A thread an element of y, 256 a block; likewise below for each result.
+/// y = max over windows of x, -infinity over an empty one (all taps in the padding). A thread an element of y, 256 a block; likewise
+/// below for each result.
 extern "C" __global__ void max_pool(DTYPE* y, const DTYPE* x, int64_t elements, Geometry g) {
     int64_t t = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
     if (t < elements) {

@@ -138,24 +138,26 @@ mnist() {
 
 soak() { if [ -n "$QUICK" ]; then bench_java Soak 20; else bench_java Soak 10000; fi; }
 
-# sanitize TOOL: every thirtieth row of the op table, then the tests of the kernels module, without graphs, so that a finding names its kernel.
+# sanitize TOOL [OPTIONS OF java]: every thirtieth row of the op table, then the tests of the kernels module, without graphs, so that a
+# finding names its kernel.
 sanitize() {
-  local tool status=0
+  local name=$1 tool status=0
+  shift
   stand_in && skip "compute-sanitizer needs a GPU, and this is the stand-in, which looks for bad accesses and races of its own"
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2> /dev/null | head -n 1)
   [ -n "$tool" ] || skip "there is no compute-sanitizer"
-  SANITIZER=("$tool" --tool "$1" --error-exitcode 86 --target-processes application-only --report-api-errors no --print-limit 20)
-  if ! bench_java GpuInfo "$WORK/$1-probe.json" quick > "$WORK/$1-probe.log" 2>&1; then
-    cat "$WORK/$1-probe.log"
-    skip "compute-sanitizer does not work here: $(grep -m 1 -E '=====|error|Error' "$WORK/$1-probe.log" || tail -n 1 "$WORK/$1-probe.log")"
+  SANITIZER=("$tool" --tool "$name" --error-exitcode 86 --target-processes application-only --report-api-errors no --print-limit 20)
+  if ! bench_java GpuInfo "$WORK/$name-probe.json" quick > "$WORK/$name-probe.log" 2>&1; then
+    cat "$WORK/$name-probe.log"
+    skip "compute-sanitizer does not work here: $(grep -m 1 -E '=====|error|Error' "$WORK/$name-probe.log" || tail -n 1 "$WORK/$name-probe.log")"
   fi
-  junit "$WORK/$1-tests1" -Dheddle.cuda.graphs=false -- --select-iteration \
+  junit "$WORK/$name-tests1" -Dheddle.cuda.graphs=false "$@" -- --select-iteration \
     "method:dev.heddle.engine.OpTableTest#agreesWithTheReference(dev.heddle.engine.OpCases\$Case)[$(seq -s, 0 30 999)]" || status=1
   if [ -d "$GPU_HOME/tests/kernels" ]; then
-    junit "$WORK/$1-tests2" -Dheddle.cuda.graphs=false -- --scan-class-path "$GPU_HOME/tests/kernels" || status=1
+    junit "$WORK/$name-tests2" -Dheddle.cuda.graphs=false "$@" -- --scan-class-path "$GPU_HOME/tests/kernels" || status=1
   fi
   return $status
 }
 
-memcheck() { sanitize memcheck; }
+memcheck() { sanitize memcheck -Dheddle.cuda.guard=true; }
 racecheck() { sanitize racecheck; }

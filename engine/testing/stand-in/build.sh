@@ -18,7 +18,9 @@ build() {
   # How kernels are compiled; the precompiled header serves only under exactly these.
   local kernel=(-O1 -fPIC -fvisibility=hidden -fno-gnu-unique -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables
     -fno-stack-protector -fno-math-errno -fno-strict-aliasing -fwrapv -ffp-contract=off
-    -fsanitize=alignment -fsanitize-undefined-trap-on-error)     # a misaligned access is an error on a GPU
+    -fsanitize=alignment,bounds-strict -fsanitize-undefined-trap-on-error  # a misaligned access is an error on a GPU
+    -fsanitize=kernel-address -fno-sanitize-recover=kernel-address         # calls of ours before each access
+    --param asan-instrumentation-with-call-threshold=0 --param asan-globals=1 --param asan-stack=0)
   if grep -q ' avx2 ' /proc/cpuinfo && grep -q ' fma ' /proc/cpuinfo; then kernel+=(-mavx2 -mfma); fi
   local list objects=() f
   list=$(printf '"%s",' "${kernel[@]}")

@@ -4,7 +4,6 @@
 #pragma once
 #include "module_abi.h"
 
-typedef decltype(sizeof(0)) size_t;
 typedef decltype((char*)0 - (char*)0) ptrdiff_t;
 
 #define __CUDACC__ 1
@@ -47,7 +46,7 @@ struct dim3 {
 // ---- position and barriers
 
 // Not zero-initialised: zero-initialised data is shared memory, which the driver overwrites before every block.
-__attribute__((visibility("hidden"))) inline StandInHere heddle_here = {{1}, {}, {}, {}, 0, 0, 0, 0, 0, 0, 0, 0};
+__attribute__((visibility("hidden"))) inline StandInHere heddle_here = {{1}};
 #define threadIdx (*(const uint3*) heddle_here.thread)
 #define blockIdx (*(const uint3*) heddle_here.block)
 #define blockDim (*(const uint3*) heddle_here.block_dim)
@@ -64,6 +63,27 @@ inline void __trap() { heddle_here.fault(719, "__trap()"); }
 extern "C" int printf(const char*, ...);
 extern "C" void* memcpy(void*, const void*, size_t);
 extern "C" void* memset(void*, int, size_t);
+
+// ---- accesses: the compiler calls one of these before each that it does not know to be right
+
+#define HEDDLE_UNCHECKED extern "C" __attribute__((used, visibility("hidden"), no_sanitize("kernel-address"))) inline
+HEDDLE_UNCHECKED void heddle_check(const void* address, size_t bytes, bool write) {
+  size_t at = (const char*) address - heddle_here.window;
+  if (at >= heddle_here.window_bytes || bytes > heddle_here.window_bytes - at) heddle_here.check(address, bytes, write);
+}
+#define HEDDLE_ACCESS(n)                                                                                    \
+  HEDDLE_UNCHECKED void __asan_load##n(const void* p) { heddle_check(p, n, false); }                        \
+  HEDDLE_UNCHECKED void __asan_store##n(const void* p) { heddle_check(p, n, true); }
+HEDDLE_ACCESS(1) HEDDLE_ACCESS(2) HEDDLE_ACCESS(4) HEDDLE_ACCESS(8) HEDDLE_ACCESS(16)
+#undef HEDDLE_ACCESS
+HEDDLE_UNCHECKED void __asan_loadN(const void* p, size_t n) { heddle_check(p, n, false); }
+HEDDLE_UNCHECKED void __asan_storeN(const void* p, size_t n) { heddle_check(p, n, true); }
+HEDDLE_UNCHECKED void __asan_handle_no_return() {}
+HEDDLE_UNCHECKED void __asan_register_globals(const StandInVariable* variables, long count) {
+  heddle_here.variables = variables;
+  heddle_here.variable_count = count;
+}
+HEDDLE_UNCHECKED void __asan_unregister_globals(const StandInVariable*, long) {}
 
 // ---- warp collectives
 
@@ -301,7 +321,9 @@ inline double __int2double_rn(int x) { return x; }
 template <class F> struct HeddleSignature;
 template <class... A> struct HeddleSignature<void (*)(A...)> {
   static constexpr unsigned count = sizeof...(A);
-  template <void (*kernel)(A...), unsigned... I> static void apply(void** p) { kernel(*(A*) p[I]...); }
+  template <void (*kernel)(A...), unsigned... I> __attribute__((no_sanitize("kernel-address"))) static void apply(void** p) {
+    kernel(*(A*) p[I]...);
+  }
   template <void (*kernel)(A...)> static void run(void** p) { apply<kernel, __integer_pack(sizeof...(A))...>(p); }
   struct Layout { StandInParameter at[sizeof...(A) + 1]; };
   static constexpr Layout layout() {

@@ -124,4 +124,7 @@ int drain_all();
 /** The number of bytes from `address` to the end of its live device block, 0 where there is none. */
 size_t device_bytes_at(const void* address);
 bool is_pinned(const void* address);
+
+/** The live block, of device or pinned memory, that holds the address; without bytes if there is none. */
+Block block_around(const void* address);
 void release_everything();

@@ -21,17 +21,23 @@ static void unmap(char* p, size_t n) {
   driver.used -= n;
 }
 
-size_t device_bytes_at(const void* address) {
-  auto it = driver.blocks.upper_bound((char*) address);
-  if (it == driver.blocks.begin()) return 0;
+static Block find(const std::map<char*, size_t>& blocks, const void* address) {
+  auto it = blocks.upper_bound((char*) address);
+  if (it == blocks.begin()) return {};
   --it;
-  size_t offset = (char*) address - it->first;
-  return offset < it->second ? it->second - offset : 0;
+  return (char*) address < it->first + it->second ? Block{it->first, it->second} : Block{};
 }
 
-bool is_pinned(const void* address) {
-  auto it = driver.pinned.upper_bound((char*) address);
-  return it != driver.pinned.begin() && (char*) address < (--it)->first + it->second;
+size_t device_bytes_at(const void* address) {
+  Block b = find(driver.blocks, address);
+  return b.bytes ? b.begin + b.bytes - (const char*) address : 0;
+}
+
+bool is_pinned(const void* address) { return find(driver.pinned, address).bytes > 0; }
+
+Block block_around(const void* address) {
+  Block b = find(driver.blocks, address);
+  return b.bytes ? b : find(driver.pinned, address);
 }
 
 void release_everything() {

@@ -154,7 +154,7 @@ API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned
     }
   }
   std::weak_ptr<Module> module = f->module;
-  Launch launch = {f->module->table, k, {gx, gy, gz}, {bx, by, bz}, shared};
+  Launch launch = {f->module->table, k, {gx, gy, gz}, {bx, by, bz}, shared, {}};
   std::string name = k->name;
   auto work = std::make_shared<Operation>();
   work->kind = Operation::KERNEL;
@@ -164,8 +164,15 @@ API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned
     std::vector<void*> p(count + 1);
     for (unsigned i = 0; i < count; i++) p[i] = block->data() + launch.kernel->parameters[i].offset;
     driver.kernel_launches++;
+    Launch allowed = launch;
+    for (size_t at = 0; at + 8 <= bytes; at += 8) {
+      const char* pointer;
+      memcpy(&pointer, block->data() + at, 8);
+      Block b = block_around(pointer);
+      if (b.bytes) allowed.blocks.push_back(b);
+    }
     std::string why;
-    int e = execute(launch, p.data(), why);
+    int e = execute(allowed, p.data(), why);
     return e ? complain(e, "kernel %s: %s", name.c_str(), why.c_str()) : 0;
   };
   return enqueue(stream, work);

@@ -35,7 +35,7 @@ struct Thread {
   State state;
 };
 
-const size_t STACK = 256 * 1024, PAGE = 4096, MAX_THREADS = 1024, CANARY = 256;
+const size_t STACK = 256 * 1024, PAGE = 4096, MAX_THREADS = 1024, CANARY = 256, RUNNER_STACK = 16 * 1024;
 
 Launch running;
 void** arguments;
@@ -45,7 +45,7 @@ std::vector<std::vector<Copy>> copies[MAX_THREADS];      // per thread: committe
 bool copied;
 unsigned count, current, warp_end;
 void* scheduler;
-char* stacks;
+char *stacks, *runner_stack;                             // collectives run on the latter
 std::vector<char*> free_stacks;
 std::vector<unsigned char> dynamic_shared;
 sigjmp_buf escape;
@@ -71,6 +71,42 @@ void fault(int code, const char* why) {
   siglongjmp(escape, 1);
 }
 
+bool inside_range(const char* at, size_t bytes, const void* begin, size_t size) {
+  size_t from = at - (const char*) begin;
+  return from < size && bytes <= size - from;
+}
+
+/** An access must lie in a device block that a parameter points into, in the shared memory, or in the thread's own variables. */
+void check(const void* address, size_t bytes, bool write) {
+  auto at = (const char*) address;
+  for (const Block& b : running.blocks) if (inside_range(at, bytes, b.begin, b.bytes)) {
+    here->window = b.begin;
+    here->window_bytes = b.bytes;
+    return;
+  }
+  const StandInModule& m = *running.module;
+  if (inside_range(at, bytes, stacks, MAX_THREADS * STACK) || inside_range(at, bytes, here->dynamic_shared, running.shared_bytes)
+      || inside_range(at, bytes, runner_stack - RUNNER_STACK, 2 * RUNNER_STACK)) return;
+  const Block* near = nullptr;                               // for the message
+  Block variable;
+  if (inside_range(at, bytes, m.begin, m.shared_end - m.begin)) {
+    for (long i = 0; i < here->variable_count && !near; i++) {
+      const StandInVariable& v = here->variables[i];
+      if (at < v.begin || at >= v.begin + v.bytes_with_room) continue;
+      variable = {v.begin, v.bytes};
+      near = &variable;
+    }
+    if (!near || inside_range(at, bytes, near->begin, near->bytes)) return;
+  }
+  auto distance = [&](const Block& b) { return at < b.begin ? b.begin - at : at - b.begin - (long) b.bytes; };
+  if (!near) for (const Block& b : running.blocks) if (!near || distance(b) < distance(*near)) near = &b;
+  char text[200];
+  int n = snprintf(text, sizeof text, "a %s of %zu bytes at %p", write ? "write" : "read", bytes, address);
+  if (near) snprintf(text + n, sizeof text - n, ", at offset %td of %s of %zu bytes", at - near->begin,
+                     near == &variable ? "an array" : "the nearest block", near->bytes);
+  fault(700, text);
+}
+
 void block_barrier() { wait(AT_BARRIER); }
 
 void collective(unsigned mask, StandInCollective operation, void* mine) {
@@ -85,6 +121,8 @@ void collective(unsigned mask, StandInCollective operation, void* mine) {
 void copy_async(void* shared, const void* global, bool valid) {
   if ((size_t) shared & 15) fault(716, "cp.async to an address that is not 16-byte aligned");
   if (valid && (size_t) global & 15) fault(716, "cp.async from an address that is not 16-byte aligned");
+  check(shared, 16, true);
+  if (valid) check(global, 16, false);
   auto& groups = copies[current];
   if (groups.empty()) groups.emplace_back();
   groups.back().push_back({shared, global, valid});
@@ -210,7 +248,7 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   if (inside && pthread_equal(pthread_self(), runner)) {
     char text[120];
     if (signal == SIGFPE) fault(700, "an integer division by zero");
-    if (signal == SIGILL) fault(716, "access to an address that is not aligned for its type");   // the compiler's check
+    if (signal == SIGILL) fault(716, "an address that is not aligned for its type, or an index outside of an array");
     if (info->si_code == SI_KERNEL) fault(716, "access to a misaligned (or impossible) address");
     snprintf(text, sizeof text, "access to %p", info->si_addr);
     fault(700, text);
@@ -265,6 +303,9 @@ int execute(const Launch& launch, void** parameters, std::string& why) {
   here->copy_commit = copy_commit;
   here->copy_wait = copy_wait;
   here->fault = fault;
+  here->check = check;
+  here->window_bytes = 0;
+  runner_stack = (char*) __builtin_frame_address(0);
 
   static char signal_stack[64 * 1024];
   stack_t mine = {}, old = {};

@@ -1,12 +1,17 @@
 // Running one kernel launch on the CPU.
 #pragma once
 #include <string>
+#include <vector>
 #include "module_abi.h"
+
+/** Device memory that a kernel may use. */
+struct Block { const char* begin; size_t bytes; };
 
 struct Launch {
   const StandInModule* module;
   const StandInKernel* kernel;
   unsigned grid[3], block[3], shared_bytes;
+  std::vector<Block> blocks;
 };
 
 /**

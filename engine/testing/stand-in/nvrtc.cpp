@@ -206,9 +206,9 @@ static int compile(Program& p, const std::vector<std::string>& options) {
     if (!kernels.empty()) text += "static const StandInKernel heddle_kernels[] = {\n";
     for (auto& k : kernels) text += "HEDDLE_KERNEL(" + k.name + ", " + k.bound + "),\n";
     if (!kernels.empty()) text += "};\n";
-    text += "extern \"C\" __attribute__((visibility(\"hidden\"))) unsigned char __bss_start[], _end[];\n"
+    text += "extern \"C\" __attribute__((visibility(\"hidden\"))) unsigned char __ehdr_start[], __bss_start[], _end[];\n"
             "extern \"C\" __attribute__((visibility(\"default\"))) const StandInModule heddle_module = {&heddle_here, "
-          + std::string(kernels.empty() ? "nullptr" : "heddle_kernels") + ", " + std::to_string(kernels.size()) + ", __bss_start, _end};\n";
+          + std::string(kernels.empty() ? "nullptr" : "heddle_kernels") + ", " + std::to_string(kernels.size()) + ", __ehdr_start, __bss_start, _end};\n";
     write_file(source, text);
     command = common;
     for (const char* word : {HEDDLE_FLAGS, "-nostdlib", "-shared"}) command.push_back(word);

@@ -64,7 +64,20 @@ extern "C" __global__ void diverges(float* y) {
   y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 1);
 }
 extern "C" __global__ void reads_null(float* y, const float* x) { y[0] = x[threadIdx.x]; }
-extern "C" __global__ void writes_behind(float* y, int n) { y[n + threadIdx.x] = 1; }
+extern "C" __global__ void writes_behind(float* y, const float*, int n) { y[n + threadIdx.x] = 1; }
+extern "C" __global__ void reads_before(float* y, const float*, int n) { y[0] = y[(int) threadIdx.x - n / 64]; }
+extern "C" __global__ void behind_array(float* y, const float*, int n) {
+  __shared__ float part[63];
+  float* all = part;
+  all[(threadIdx.x + n) % 64] = 1;
+  y[0] = part[0];
+}
+extern "C" __global__ void index_of_array(float* y, const float*, int n) {
+  float own[3];
+  for (int i = 0; i < 3; i++) own[i] = (float) i;
+  y[0] = own[n & 3] + own[n % 61];
+}
+extern "C" __global__ void not_its_own(float* y, const float*, int n, long elsewhere) { y[0] = ((float*) (elsewhere + n))[0]; }
 extern "C" __global__ void overflows_shared(float* y) { DYNAMIC_SHARED(float, b); b[threadIdx.x] = 1; y[0] = b[0]; }
 extern "C" __global__ void misaligned(float* y) { ((float4*) (y + 1))[threadIdx.x] = make_float4(1, 2, 3, 4); }
 extern "C" __global__ void divides(int* y) { y[threadIdx.x] = 5 / (int) (blockIdx.x); }

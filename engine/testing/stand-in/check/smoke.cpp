@@ -148,19 +148,26 @@ static void faults(const std::vector<char>& image) {
   struct { const char *name, *what; int code; } cases[] = {
     {"diverges", "divergence is 719", 719}, {"reads_null", "null is 700", 700},
     {"misaligned", "a misaligned float4 is 716", 716}, {"divides", "a division by zero is an error", 700},
-    {"overflows_shared", "a write behind shared memory is 700", 700}};
+    {"overflows_shared", "a write behind shared memory is 700", 700}, {"writes_behind", "a write behind a block is 700", 700},
+    {"reads_before", "a read before a block is 700", 700}, {"behind_array", "a write behind a shared array is 700", 700},
+    {"index_of_array", "an index outside of an array is 716", 716}};
   for (auto& c : cases) {
     restart();
     void* m = load(image);
     Device d = device(std::vector<float>(64));
-    launch(function(m, c.name), 1, 64, 4, d, (Device) nullptr);
+    launch(function(m, c.name), 1, 64, 4, d, (Device) nullptr, 64);
     check(sync() == c.code && cu("cuMemAlloc_v2", &d, (size_t) 4) == c.code, c.what);
   }
   restart();
   void* m = load(image);
   Device d = device(std::vector<float>(64));
-  launch(function(m, "writes_behind"), 1, 2, 0, d, 64);
-  check(cu("heddleStandInCheckGuards") == 1 && cu("cuMemFree_v2", d) == 700, "a write behind a block is found");
+  Device other = device(std::vector<float>(64));
+  check(launch(function(m, "not_its_own"), 1, 1, 0, d, d, 64, (long) other - 64) == 0 && sync() == 700, "a block that is no argument is 700");
+  restart();
+  d = device(std::vector<float>(64));
+  sync();
+  d[256] = 1;
+  check(cu("heddleStandInCheckGuards") == 1 && cu("cuMemFree_v2", d) == 700, "a library's write behind a block is found");
   restart();
   size_t free, total;
   cu("cuMemGetInfo_v2", &free, &total);

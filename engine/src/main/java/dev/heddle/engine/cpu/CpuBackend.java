@@ -50,6 +50,11 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
+    public boolean separatesValues() {
+        return false;
+    }
+
+    @Override
     public void launched() {
         // kernels have run when they return
     }

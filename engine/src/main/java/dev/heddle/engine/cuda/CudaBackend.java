@@ -36,7 +36,8 @@ public final class CudaBackend implements Backend {
     /** Waits behind every launch, so that a fault names its kernel ({@code -Dheddle.cuda.sync=true}). */
     static final boolean SYNCHRONOUS = Boolean.getBoolean("heddle.cuda.sync");
     /** Plans are captured into CUDA graphs ({@code -Dheddle.cuda.graphs=false} switches that off). */
-    private static final boolean GRAPHS = !"false".equals(System.getProperty("heddle.cuda.graphs")) && !SYNCHRONOUS;
+    private static final boolean GRAPHS = !"false".equals(System.getProperty("heddle.cuda.graphs")) && !SYNCHRONOUS
+            && !CudaMemory.GUARD;
 
     final CudaDevice device;
     final CudaMemory memory;
@@ -115,6 +116,11 @@ public final class CudaBackend implements Backend {
     @Override
     public boolean prefersFixedAddresses() {
         return GRAPHS;
+    }
+
+    @Override
+    public boolean separatesValues() {
+        return CudaMemory.GUARD;
     }
 
     @Override

@@ -15,6 +15,11 @@ import java.util.TreeMap;
  * stream next, and an upload, on the other stream, waits for them: every block remembers the last event recorded before it was freed.
  */
 final class CudaMemory implements DeviceMemory {
+    /**
+     * No pool: every tensor and every value of a plan is a cuMemAlloc of its own, exactly as large as it is, and starts as NaN, so that
+     * compute-sanitizer sees accesses outside of it ({@code -Dheddle.cuda.guard=true}). Slow.
+     */
+    static final boolean GUARD = Boolean.getBoolean("heddle.cuda.guard");
     private static final long SMALLEST = 512;
     private static final int STEPS = 8;
     private static final int EVENTS = 64;
@@ -63,7 +68,7 @@ final class CudaMemory implements DeviceMemory {
         }
         words = Driver.memAllocHost(SCALAR_STAGING);
         wordsEvent = Driver.eventCreate(Driver.CU_EVENT_DISABLE_TIMING);
-        indexError = Driver.memAlloc(SMALLEST);
+        indexError = Driver.memAlloc(classBytes(16));
         indexErrorCopy = Driver.memAllocHost(16);
         Driver.memsetD32Async(indexError, 0, 4, device.stream);
     }
@@ -74,6 +79,10 @@ final class CudaMemory implements DeviceMemory {
         long size = classBytes(bytes);
         ArrayDeque<Block> blocks = cached.get(size);
         long address = blocks != null && !blocks.isEmpty() ? take(blocks.pop()) : reserve(size, bytes);
+        if (GUARD) {
+            onStream(() -> Driver.memsetD8Async(address, (byte) -1, size, device.stream));
+            Driver.streamSynchronize(device.stream); // an upload may be next
+        }
         bytesInUse += size;
         peakBytesInUse = Math.max(peakBytesInUse, bytesInUse);
         return address;
@@ -120,6 +129,10 @@ final class CudaMemory implements DeviceMemory {
         long size = classBytes(bytes);
         cached.computeIfAbsent(size, none -> new ArrayDeque<>()).push(new Block(address, fence));
         bytesInUse -= size;
+        if (GUARD) {
+            onStream(() -> Driver.streamSynchronize(device.stream));
+            trim();
+        }
     }
 
     /** Gives cached blocks back to the driver. */
@@ -135,6 +148,9 @@ final class CudaMemory implements DeviceMemory {
     }
 
     private static long classBytes(long bytes) {
+        if (GUARD) {
+            return Math.max(1, bytes);
+        }
         long least = Math.max(bytes, SMALLEST);
         long step = Math.max(1, Long.highestOneBit(least - 1 | 1) / STEPS);
         long unit = Math.max(step, SMALLEST);

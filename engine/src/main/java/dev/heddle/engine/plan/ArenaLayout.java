@@ -18,6 +18,7 @@ final class ArenaLayout {
     private final int[] first; // by storage: call of its first use
     private final int[] last; // of its last
     private final int[] merged; // the storage whose memory it shares
+    final long[] sizes; // by storage, bytes
     final long[] offsets; // by storage, -1 outside the arena
     final long bytes;
 
@@ -31,7 +32,7 @@ final class ArenaLayout {
         Arrays.fill(first, Integer.MAX_VALUE);
         Arrays.fill(last, -1);
         Arrays.setAll(merged, i -> i);
-        long[] sizes = new long[total];
+        sizes = new long[total];
         for (int s = 0; s < n; s++) {
             sizes[s] = storages.get(s).kind() == Storage.Kind.ARENA ? storages.get(s).bytes() : 0;
         }
@@ -60,7 +61,7 @@ final class ArenaLayout {
         }
         offsets = new long[total];
         Arrays.fill(offsets, -1);
-        bytes = place(sizes);
+        bytes = place();
         for (int s = 0; s < total; s++) {
             offsets[s] = offsets[root(s)];
         }
@@ -71,7 +72,8 @@ final class ArenaLayout {
         last[storage] = Math.max(last[storage], call);
     }
 
-    private int root(int storage) {
+    /** The storage whose memory a storage uses: its own, or that of an input that it overwrites. */
+    int root(int storage) {
         int s = storage;
         while (merged[s] != s) {
             s = merged[s];
@@ -101,7 +103,7 @@ final class ArenaLayout {
         }
     }
 
-    private long place(long[] sizes) {
+    private long place() {
         List<Integer> order = new ArrayList<>();
         for (int s = 0; s < sizes.length; s++) {
             if (sizes[s] > 0 && merged[s] == s && last[s] >= 0) {

@@ -24,6 +24,9 @@ public interface Backend {
      */
     boolean prefersFixedAddresses();
 
+    /** Whether each value of a plan gets memory of its own in each run, for tools that look for accesses outside of it. */
+    boolean separatesValues();
+
     /** Called when all of a plan, its copies included, has been launched. */
     void launched();
 

@@ -37,6 +37,7 @@ public final class Plan {
     private final Buffer[] fixed; // by storage: the fixed place of data or a result that moves, else null
     private final long[] given; // by storage: where it was in the run before
     private long arenaAddress = -1;
+    private Buffer[] separate = {}; // by storage, in the current run, instead of the arena
     private final long[] nanos; // in the profiled runs
     private long profiledRuns;
 
@@ -130,6 +131,11 @@ public final class Plan {
         }
         copyFixedResults(bindings);
         device.backend().launched();
+        for (Buffer value : separate) {
+            if (value != null) {
+                value.close();
+            }
+        }
     }
 
     private void runOneByOne(Check check, boolean profile) {
@@ -156,7 +162,9 @@ public final class Plan {
     }
 
     private void bind(Bindings bindings) {
-        if (layout.bytes > 0) {
+        if (device.backend().separatesValues()) {
+            separate();
+        } else if (layout.bytes > 0) {
             long arena = device.scratch(layout.bytes);
             if (arena != arenaAddress) {
                 arenaAddress = arena;
@@ -186,6 +194,20 @@ public final class Plan {
         }
         if (scalars != null) {
             device.backend().memory().write(scalarBits, scalars.address());
+        }
+    }
+
+    /** Memory for each value, and for each workspace; values that are written over others share theirs. */
+    private void separate() {
+        separate = new Buffer[table.length];
+        for (int s = 0; s < table.length; s++) {
+            if (layout.offsets[s] >= 0) {
+                int root = layout.root(s);
+                if (separate[root] == null) {
+                    separate[root] = Buffer.allocate(device.backend().memory(), layout.sizes[root], "plan value").ofPlan();
+                }
+                table[s] = separate[root].address();
+            }
         }
     }
 
