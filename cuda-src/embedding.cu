@@ -1,5 +1,5 @@
-// Rows of a table by index, and the gradient of the table: rows that were read several times get the sum, always added in the same
-// order, without atomics.
+// Rows of a table by index (index_select and index_add along the first axis), and the gradient of the table: rows that were read
+// several times get the sum, always added in the same order, without atomics.
 //
 // Forward: out[i] = weight[index[i]].
 // Backward: dweight[w] += sum over i with index[i] = w of dout[i], in three steps:
@@ -9,8 +9,8 @@
 //   3. embedding_backward sums the rows of each index over 32 sorted keys at a time, and embedding_backward_across adds up the indices
 //      that span several of these, so that one frequent index does not keep a single warp busy.
 // weight, dweight: (rows, columns); out, dout: (count, columns), f32, bf16 or f16; sums in f32, rounded once. index: int64 or int32.
-// An index outside [0, rows) is reported by the forward in `error`, as index.cu does (the first word becomes 1, the second the index),
-// and gives zeros; the backward leaves it out.
+// An index outside [0, rows) is reported in `error`, as index.cu does (the first word becomes 1, the second the index); it gives
+// zeros, and is left out backward.
 //
 // Launch: forward: block 256, any grid; 4 blocks a multiprocessor are enough. sort: block 512, grid ceil(count / 1024). merge:
 // block 256, grid ceil(count / 256). backward and across: block (32, 4), grid (ceil(count / 128), ceil(columns / 256)), any second
@@ -31,7 +31,7 @@ __device__ __forceinline__ void embedding_forward(T* out, const T* weight, const
         Vec<T, V> v = {};
         if (row >= 0 && row < rows) {
             v = load<V>(weight + row * columns + column);
-        } else if (error) {
+        } else {
             error[0] = 1;
             error[1] = row;
         }
@@ -44,13 +44,18 @@ constexpr int SPAN = 32; // sorted keys a warp sums at a time
 constexpr uint32_t NOWHERE = 0xffffffffu; // index of keys to leave out; sorts last
 constexpr uint64_t NONE = static_cast<uint64_t>(NOWHERE) << 32;
 
-template <class I> __device__ __forceinline__ void sort_tile(uint64_t* keys, const I* index, int64_t count, int64_t rows) {
+template <class I>
+__device__ __forceinline__ void sort_tile(uint64_t* keys, const I* index, int64_t count, int64_t rows, int64_t* error) {
     __shared__ uint64_t tile[TILE];
     int64_t first = static_cast<int64_t>(blockIdx.x) * TILE;
     for (int k = threadIdx.x; k < TILE; k += blockDim.x) {
         int64_t i = first + k;
         int64_t row = i < count ? index[i] : -1;
         uint32_t place = row >= 0 && row < rows ? static_cast<uint32_t>(row) : NOWHERE;
+        if (i < count && place == NOWHERE) {
+            error[0] = 1;
+            error[1] = row;
+        }
         tile[k] = static_cast<uint64_t>(place) << 32 | static_cast<uint32_t>(i);
     }
     __syncthreads();
@@ -181,8 +186,8 @@ __device__ __forceinline__ void sum_across(T* dweight, const float* partials, co
 }
 
 // embedding_forward_T, embedding_forward_i32_T: out; weight; index (int64, or int32 where the name says so); count; rows; columns;
-//   error, two int64 or null.
-// embedding_sort_i64, embedding_sort_i32: keys (uint64, count); index; count, below 2^32; rows, below 2^32 - 1.
+//   error, two int64.
+// embedding_sort_i64, embedding_sort_i32: keys (uint64, count); index; count, below 2^32; rows, below 2^32 - 1; error.
 // embedding_merge: out; in; count; run: keys in each sorted run of in, 1024 the first time, then doubled, while below count.
 // embedding_backward_T: dweight; partials; keys (sorted); dout; count; columns. embedding_backward_across_T, right after it: dweight;
 //   partials; keys; count; columns.
@@ -223,12 +228,14 @@ EXPORT(f32)
 EXPORT(bf16)
 EXPORT(f16)
 
-extern "C" __global__ void __launch_bounds__(512) embedding_sort_i64(uint64_t* keys, const int64_t* index, int64_t count, int64_t rows) {
-    sort_tile(keys, index, count, rows);
+extern "C" __global__ void __launch_bounds__(512)
+    embedding_sort_i64(uint64_t* keys, const int64_t* index, int64_t count, int64_t rows, int64_t* error) {
+    sort_tile(keys, index, count, rows, error);
 }
 
-extern "C" __global__ void __launch_bounds__(512) embedding_sort_i32(uint64_t* keys, const int32_t* index, int64_t count, int64_t rows) {
-    sort_tile(keys, index, count, rows);
+extern "C" __global__ void __launch_bounds__(512)
+    embedding_sort_i32(uint64_t* keys, const int32_t* index, int64_t count, int64_t rows, int64_t* error) {
+    sort_tile(keys, index, count, rows, error);
 }
 
 extern "C" __global__ void __launch_bounds__(256) embedding_merge(uint64_t* out, const uint64_t* in, int64_t count, int64_t run) {

@@ -1,5 +1,6 @@
 // Reading and adding by index: operands are seen as x (outer, extent, inner). An index out of range is reported through
-// `error` (the first word becomes 1, the second the index) and otherwise skipped; the host throws when it next reads.
+// `error` (the first word becomes 1, the second the index) and otherwise skipped; the host throws when it next reads. Rows of
+// tables of floats, as embeddings have, are left to embedding.cu.
 #include "common.cuh"
 #include "expression.cuh"
 

@@ -3,6 +3,7 @@ package dev.heddle.engine;
 
 import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.CrossEntropy;
+import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.Recurrent;
 import dev.heddle.engine.fused.RecurrentCell;
@@ -254,8 +255,8 @@ public final class Functional {
         if (p == 0) {
             return x;
         }
-        Tensor kept = generator.rand(x.shape()).ge(p);
-        return kept.where(x.mul(1 / (1 - p)), Tensor.scalar(0, x.dtype()));
+        List<Tensor> place = generator.take(x.elements());
+        return Tensor.record(new Dropout(p), List.of(x, place.get(0), place.get(1)));
     }
 
     /** Rows of {@code weight (V, D)} at the places {@code index}, of any shape: {@code (..., D)}. */

@@ -71,9 +71,13 @@ public final class Generator {
     }
 
     private Tensor draw(Random.Distribution distribution, Shape shape) {
-        Tensor result = Tensor.record(new Random(distribution, DType.F32, shape),
-                List.of(Tensor.scalar(seed, DType.I64), Tensor.scalar(offset, DType.I64)));
-        offset += Random.blocks(shape.elements());
-        return result;
+        return Tensor.record(new Random(distribution, DType.F32, shape), take(shape.elements()));
+    }
+
+    /** Seed and offset of so many numbers, as {@link Random} takes them, and moves on. */
+    List<Tensor> take(long elements) {
+        List<Tensor> place = List.of(Tensor.scalar(seed, DType.I64), Tensor.scalar(offset, DType.I64));
+        offset += Random.blocks(elements);
+        return place;
     }
 }

@@ -1,6 +1,7 @@
 // Trades time for memory: intermediate results are not kept for the gradient but computed again from the input.
 package dev.heddle.engine;
 
+import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Movement;
 import dev.heddle.engine.op.Random;
@@ -80,7 +81,8 @@ record Recomputation() implements Fused {
             places.add(place);
         }
         for (Node node : between(y, ends, Long.MIN_VALUE)) {
-            boolean again = node.op instanceof Random;
+            int seed = node.op instanceof Random ? 0 : node.op instanceof Dropout ? 1 : -1; // place among the inputs
+            boolean again = seed >= 0;
             List<Tensor> operands = new ArrayList<>();
             for (Tensor input : node.inputs) {
                 Tensor image = images.getOrDefault(input, input);
@@ -88,8 +90,8 @@ record Recomputation() implements Fused {
                 operands.add(image);
             }
             if (again) {
-                if (node.op instanceof Random) {
-                    operands.set(0, after(operands.getFirst(), dy));
+                if (seed >= 0) {
+                    operands.set(seed, after(operands.get(seed), dy));
                 }
                 List<Tensor> copies = Tensor.recordAll(node.op, operands, node.detached, false);
                 for (int k = 0; k < copies.size(); k++) {

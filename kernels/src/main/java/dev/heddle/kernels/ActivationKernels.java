@@ -3,10 +3,11 @@ package dev.heddle.kernels;
 
 import dev.heddle.engine.cuda.Cuda;
 import dev.heddle.engine.cuda.Launch;
+import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.plan.Kernel;
 import java.util.List;
 
-/** Activations with the bias before them, and gated units. */
+/** Activations with the bias before them, gated units, dropout. */
 final class ActivationKernels {
     private static final int COLUMNS = 256; // of a block, in a row of the grid
     private static final int ROWS = 8; // of a block, at a time
@@ -40,6 +41,14 @@ final class ActivationKernels {
         Launch.Builder sum = call.launch(Catalogue.BIAS_BACKWARD_PARAMETERS).pointer(call.output(1)).pointer(call.workspace()).value(parts)
                 .value(call.columns()).block(32, 8, 1).grid(FusedCall.divideUp(call.columns(), 32), 1, 1);
         return Cuda.sequence(List.of(geometry(launch, call).build(), sum.build()));
+    }
+
+    /** {@code (x, seed, offset) -> y}; each thread takes eight elements at a time. */
+    static Kernel dropout(Dropout op, FusedCall call) {
+        long count = call.shape(0).elements();
+        return call.launch(Catalogue.DROPOUT).pointer(call.output(0)).pointer(0).value(count).pointer(1).pointer(2).value((float) op.p())
+                .value((float) (1 / (1 - op.p())))
+                .grid(Math.min(FusedCall.divideUp(count, 8 * 256), 8L * call.cuda().multiprocessors()), 1, 1).build();
     }
 
     static Kernel swiGlu(FusedCall call) {

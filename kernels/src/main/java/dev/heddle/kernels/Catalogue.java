@@ -23,6 +23,8 @@ public enum Catalogue {
     CROSS_ENTROPY_FORWARD("cross_entropy.cu", "loss of each row of logits, with label smoothing and an ignored label"),
     /** Its gradient. */
     CROSS_ENTROPY_BACKWARD("cross_entropy.cu", "(softmax(logits) - target) dloss"),
+    /** Both in one pass. */
+    CROSS_ENTROPY_FORWARD_BACKWARD("cross_entropy.cu", "loss of each row, and its gradient for a dloss known beforehand"),
 
     /** Layer norm, with or without a residual. */
     LAYER_NORM_FORWARD("norm.cu", "(x - mean) rstd weight + bias, x being a sum with a residual if there is one"),
@@ -57,6 +59,14 @@ public enum Catalogue {
     SWIGLU_FORWARD("activation.cu", "silu(gate) up"),
     /** Its gradients. */
     SWIGLU_BACKWARD("activation.cu", "dgate and dup"),
+
+    /** Dropout, and its gradient. */
+    DROPOUT("activation.cu", "x / (1 - p) where a random number is at least p, else 0"),
+
+    /** Parts of the norm of many tensors. */
+    GLOBAL_NORM_PARTIALS("global_norm.cu", "sums of squares of parts of many tensors"),
+    /** Adds up the parts. */
+    GLOBAL_NORM("global_norm.cu", "the root of the sum of all parts"),
 
     /** Attention on tensor cores. */
     ATTENTION_FORWARD("attention.cu", "softmax(scale q k^T) v without storing the scores, and their logsumexp"),
@@ -95,9 +105,9 @@ public enum Catalogue {
         return computes;
     }
 
-    /** The dtypes of its tensors. */
+    /** The dtypes of its tensors; parts of sums are always {@code F32}. */
     public List<DType> dtypes() {
-        return headDimensions().isEmpty() ? FLOATS : HALVES;
+        return this == GLOBAL_NORM ? List.of(DType.F32) : headDimensions().isEmpty() ? FLOATS : HALVES;
     }
 
     /** The head dimensions it has functions for, empty if one function serves all sizes. */

@@ -19,6 +19,12 @@ final class CrossEntropyKernels {
         return finish(launch, op.ignoreIndex(), op.smoothing(), call);
     }
 
+    static Kernel forwardBackward(CrossEntropy.ForwardBackward op, FusedCall call) {
+        Launch.Builder launch = call.launch(Catalogue.CROSS_ENTROPY_FORWARD_BACKWARD).pointer(call.output(0)).pointer(call.output(1))
+                .pointer(0).pointer(1).pointer(2);
+        return finish(launch, op.ignoreIndex(), op.smoothing(), call);
+    }
+
     private static Kernel finish(Launch.Builder launch, long ignoreIndex, double smoothing, FusedCall call) {
         launch.value(call.rows()).value(call.columns()).value(ignoreIndex).value((float) smoothing).value(call.cuda().indexError());
         return call.rowBlock(24, 1024, 128).over(call.rows(), launch).build();

@@ -1,9 +1,11 @@
 // How the engine finds the custom kernels: which fused op is launched by what.
 package dev.heddle.kernels;
 
+import dev.heddle.engine.DType;
 import dev.heddle.engine.cuda.Cuda;
 import dev.heddle.engine.cuda.FusedKernels;
 import dev.heddle.engine.fused.CrossEntropy;
+import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.RmsNorm;
 import dev.heddle.engine.fused.Softmax;
@@ -31,6 +33,7 @@ public final class FusedCudaKernels implements FusedKernels {
             case Softmax.Backward s -> call -> SoftmaxKernels.backward(s, call);
             case CrossEntropy c -> call -> CrossEntropyKernels.forward(c, call);
             case CrossEntropy.Backward c -> call -> CrossEntropyKernels.backward(c, call);
+            case CrossEntropy.ForwardBackward c -> call -> CrossEntropyKernels.forwardBackward(c, call);
             case LayerNorm n -> call -> NormKernels.layerNorm(n, call);
             case LayerNorm.Backward _ -> call -> NormKernels.layerNormBackward(call);
             case RmsNorm n -> call -> NormKernels.rmsNorm(n, call);
@@ -41,6 +44,8 @@ public final class FusedCudaKernels implements FusedKernels {
             case ResidualRmsNorm.Backward _ -> call -> NormKernels.rmsNormBackward(call);
             case BiasActivation a -> call -> ActivationKernels.bias(a, call);
             case BiasActivation.Backward a -> call -> ActivationKernels.biasBackward(a, call);
+            case Dropout d -> call -> ActivationKernels.dropout(d, call);
+            case GlobalNorm _ -> GlobalNormKernels::norm;
             case SwiGlu _ -> ActivationKernels::swiGlu;
             case SwiGlu.Backward _ -> ActivationKernels::swiGluBackward;
             case ScaledDotProductAttention a -> call -> AttentionKernels.forward(a, call);
@@ -54,16 +59,21 @@ public final class FusedCudaKernels implements FusedKernels {
         if (launcher(op) == null || inputs.stream().anyMatch(x -> x.shape().elements() == 0)) {
             return false;
         }
+        List<DType> dtypes = Catalogue.SOFTMAX_FORWARD.dtypes();
         Spec x = inputs.getFirst();
-        long columns = x.shape().dim(-1);
-        return Catalogue.SOFTMAX_FORWARD.dtypes().contains(x.dtype()) && columns <= MOST_COLUMNS && x.shape().elements() / columns <= MOST_ROWS
-                && (!isAttention(op) || AttentionKernels.supports(inputs));
+        return switch (op) {
+            case Dropout _ -> dtypes.contains(x.dtype());
+            case GlobalNorm _ -> inputs.stream().allMatch(i -> dtypes.contains(i.dtype()));
+            default -> dtypes.contains(x.dtype()) && x.shape().dim(-1) <= MOST_COLUMNS
+                    && x.shape().elements() / x.shape().dim(-1) <= MOST_ROWS && (!isAttention(op) || AttentionKernels.supports(inputs));
+        };
     }
 
     @Override
     public Layout inputLayout(Fused op, int input, List<Layout> inputs) {
         Layout given = inputs.get(input);
-        return isAttention(op) && AttentionKernels.takes(given) ? given : FusedKernels.super.inputLayout(op, input, inputs);
+        boolean takes = isAttention(op) && AttentionKernels.takes(given) || op instanceof GlobalNorm && given.isDense(); // in any order
+        return takes ? given : FusedKernels.super.inputLayout(op, input, inputs);
     }
 
     @Override

@@ -65,6 +65,11 @@ public final class FusedFunctions {
         return first(new SwiGlu(), List.of(gate, up));
     }
 
+    /** The Euclidean norm of tensors taken as one vector, see {@link GlobalNorm}. */
+    public static Tensor globalNorm(List<Tensor> tensors) {
+        return first(new GlobalNorm(), tensors);
+    }
+
     /**
      * Layer norm of {@code x + residual} over the last axis: {@code x}, {@code residual (..., D)}, {@code weight}, {@code bias (D)}.
      *

@@ -5,11 +5,13 @@ import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.fused.CrossEntropy;
+import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.RmsNorm;
 import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Fused;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 
@@ -59,8 +61,8 @@ final class FusedCases {
 
         /** Multiplies the tolerance: the gradient of a norm of one number is nothing but cancellation. */
         double slack() {
-            Arg x = args.getFirst();
-            return x.shape[x.shape.length - 1] == 1 ? 10 : 1;
+            long[] x = args.getFirst().shape;
+            return x.length > 0 && x[x.length - 1] == 1 ? 10 : 1;
         }
 
         /** Whether a kernel, where there are kernels, must run it in their dtypes. */
@@ -80,7 +82,7 @@ final class FusedCases {
         return new Arg(null, 0, List.of(), shape);
     }
 
-    private static Arg labels(long classes, long rows) {
+    static Arg labels(long classes, long rows) {
         return new Arg(DType.I64, classes, List.of(IGNORED), rows);
     }
 
@@ -96,6 +98,14 @@ final class FusedCases {
         add(cases, 2, 0, 7);
         add(cases, 5);
         add(cases, 2, 3, 1, 40);
+        Arg number = new Arg(DType.I64, 1 << 20, List.of());
+        for (long[] shape : new long[][] {{}, {1}, {13, 207}, {3, 5, 8}, {300, 1000}, {0, 5}}) {
+            cases.add(new Case(new Dropout(0.3), 1, List.of(floats(shape), number, number)));
+        }
+        cases.add(new Case(new GlobalNorm(), 1, List.of(floats())));
+        cases.add(new Case(new GlobalNorm(), 1, List.of(floats(3, 5), floats(16384), floats(7), floats(16385), floats(2, 2, 2))));
+        cases.add(new Case(new GlobalNorm(), 1, Collections.nCopies(300, floats(3, 11)))); // more than a launch takes
+        cases.add(new Case(new GlobalNorm(), 1, List.of(floats(3), floats(0, 2))));
         return cases;
     }
 

@@ -3,7 +3,8 @@ package dev.heddle.training;
 
 import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
-import dev.heddle.engine.Variable;
+import dev.heddle.kernels.FusedFunctions;
+import java.util.List;
 
 /** Clipping of gradients. All of it is recorded and runs in the optimizer's step; nothing is read. */
 public final class GradientClipping {
@@ -13,11 +14,8 @@ public final class GradientClipping {
 
     /** The Euclidean norm of all gradients taken as one vector, an {@code F32} scalar (or wider, if a gradient is). */
     public static Tensor norm(Gradients gradients) {
-        Tensor sum = Tensor.scalar(0);
-        for (Variable variable : gradients.variables()) {
-            sum = sum.add(wide(gradients.get(variable)).square().sum());
-        }
-        return sum.sqrt();
+        List<Tensor> all = gradients.variables().stream().map(gradients::get).toList();
+        return all.isEmpty() ? Tensor.scalar(0) : FusedFunctions.globalNorm(all);
     }
 
     /**

@@ -160,6 +160,11 @@ final class Kernels {
         if (elements == 0) {
             return nothing();
         }
+        if (isEmbedding(slices, s, x.dtype())) {
+            String name = "embedding_forward_" + (index.dtype() == DType.I64 ? "" : "i32_") + ExpressionSource.stored(x.dtype());
+            return embedding(name).pointer(2).pointer(0).pointer(1).value(s.count).value(s.extent).value((int) s.inner).value(error)
+                    .grid(Math.min(blocks(elements), 4L * device.multiprocessors), 1, 1).build();
+        }
         return launch("index.cu", slices ? "gather_slices" : "gather_elements", x.dtype(), index(index)).pointer(2).pointer(0).pointer(1)
                 .value(error).value(elements).value(s.extent).value(s.inner).value(s.count).grid(blocks(elements), 1, 1).build();
     }
@@ -176,6 +181,9 @@ final class Kernels {
         if (out.shape().elements() == 0 || index.shape().elements() == 0) {
             return copy;
         }
+        if (isEmbedding(slices, s, x.dtype())) {
+            return embeddingBackward(copy, s, x.dtype(), index.dtype());
+        }
         String wraps = x.dtype().isInteger() ? "WRAPS" : "ROUNDS";
         Launch.Builder add = launch("index.cu", slices ? "scatter_add_slices" : "scatter_add_elements", x.dtype(), index(index), wraps)
                 .pointer(3).pointer(1).pointer(2).value(error);
@@ -186,6 +194,42 @@ final class Kernels {
             add.value(s.outer * s.inner).value(s.extent).value(s.inner).value(s.count).grid(blocks(s.outer * s.inner), 1, 1);
         }
         return Sequence.of(List.of(copy, add.build()));
+    }
+
+    // ---- rows of a table by index, as embeddings are
+
+    private static boolean isEmbedding(boolean slices, IndexShape s, DType dtype) {
+        return slices && s.outer == 1 && (dtype == DType.F32 || dtype == DType.BF16 || dtype == DType.F16)
+                && s.inner <= Integer.MAX_VALUE && s.extent < 0xffffffffL && s.count <= 0xffffffffL;
+    }
+
+    private Launch.Builder embedding(String name) {
+        return Launch.of(device, modules.function(CudaModules.file("embedding.cu"), name), name);
+    }
+
+    /** Sorts the indices, then adds the rows of each; operands as of a scatter. */
+    private Kernel embeddingBackward(Kernel copy, IndexShape s, DType dtype, DType index) {
+        long keys = align(8 * s.count);
+        long partials = 2 * keys; // behind two buffers of keys, two rows for each 32 keys
+        int columns = (int) s.inner;
+        int workspace = 4;
+        List<Kernel> kernels = new ArrayList<>(List.of(copy));
+        kernels.add(embedding("embedding_sort_" + (index == DType.I64 ? "i64" : "i32")).pointer(workspace).pointer(1).value(s.count)
+                .value(s.extent).value(error).block(512, 1).grid((s.count + RUN - 1) / RUN, 1, 1)
+                .workspace(partials + 8L * columns * ((s.count + 31) / 32)).build());
+        int from = 0;
+        for (long run = RUN; run < s.count; run *= 2, from = 1 - from) {
+            kernels.add(embedding("embedding_merge").pointer(workspace, (1 - from) * keys).pointer(workspace, from * keys).value(s.count)
+                    .value(run).grid(blocks(s.count), 1, 1).build());
+        }
+        long columnBlocks = Math.min(1024, (s.inner + THREADS - 1) / THREADS);
+        String name = "embedding_backward_";
+        kernels.add(embedding(name + ExpressionSource.stored(dtype)).pointer(3).pointer(workspace, partials).pointer(workspace, from * keys)
+                .pointer(2).value(s.count).value(columns).block(32, 4).grid((s.count + 127) / 128, columnBlocks, 1).build());
+        kernels.add(embedding(name + "across_" + ExpressionSource.stored(dtype)).pointer(3).pointer(workspace, partials)
+                .pointer(workspace, from * keys).value(s.count).value(columns).block(32, 4)
+                .grid((s.count + 127) / 128, columnBlocks, 1).build());
+        return Sequence.of(kernels);
     }
 
     // ---- sort

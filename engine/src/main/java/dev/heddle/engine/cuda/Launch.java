@@ -109,7 +109,7 @@ public final class Launch implements Kernel {
         private final List<int[]> pointers = new ArrayList<>(); // word, operand
 
         /** Adds a member that holds the address of an operand. */
-        Struct pointer(int operand) {
+        public Struct pointer(int operand) {
             pointers.add(new int[] {words.size(), operand});
             return add(0);
         }

@@ -70,8 +70,33 @@ public record CrossEntropy(long ignoreIndex, double smoothing) implements Fused 
     }
 
     @Override
+    public Fused joined(Fused other) {
+        return other.equals(new Backward(ignoreIndex, smoothing)) ? new ForwardBackward(ignoreIndex, smoothing) : null;
+    }
+
+    @Override
     public String name() {
         return "cross_entropy";
+    }
+
+    /** {@code (logits, labels, dloss (N)) -> (loss (N), dlogits)}: both from one reading, for a {@code dloss} that needs no loss. */
+    public record ForwardBackward(long ignoreIndex, double smoothing) implements Fused {
+        @Override
+        public List<Spec> infer(List<Spec> inputs) {
+            Spec dlogits = new Backward(ignoreIndex, smoothing).infer(inputs).getFirst();
+            return List.of(inputs.get(2), dlogits);
+        }
+
+        @Override
+        public List<Tensor> decompose(List<Tensor> inputs) {
+            return List.of(Tensor.recordAll(new CrossEntropy(ignoreIndex, smoothing), inputs.subList(0, 2)).getFirst(),
+                    Tensor.recordAll(new Backward(ignoreIndex, smoothing), inputs).getFirst());
+        }
+
+        @Override
+        public String name() {
+            return "cross_entropy_forward_backward";
+        }
     }
 
     /** {@code (logits, labels, dloss (N)) -> dlogits}: {@code (p - (1 - s) onehot - s / C) dloss}. */

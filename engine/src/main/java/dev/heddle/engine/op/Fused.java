@@ -13,6 +13,14 @@ public non-sealed interface Fused extends Op {
     List<Tensor> decompose(List<Tensor> inputs);
 
     /**
+     * An op that does the work of this one and of another, which takes the same inputs first, in one pass: it takes the other's inputs,
+     * and its outputs are this one's, then the other's. Null if there is none. The planner joins them where there is a kernel for it.
+     */
+    default Fused joined(Fused other) {
+        return null;
+    }
+
+    /**
      * The gradients for the inputs, recorded; null entries for inputs without one. The default differentiates the
      * decomposition.
      *

@@ -6,8 +6,8 @@ import java.util.List;
 
 /**
  * {@code x} (first input) with the elements of {@code source} (third input) added at places given by an index tensor
- * (second input, {@code I64} or {@code I32}). Several additions to one place happen in the order of the source's
- * elements, so results are the same run to run. An index outside {@code [0, x.dim(axis))} fails the evaluation with an
+ * (second input, {@code I64} or {@code I32}). Several additions to one place are made in an order that depends on
+ * the shapes and the index alone, so results are the same run to run. An index outside {@code [0, x.dim(axis))} fails the evaluation with an
  * {@link IndexOutOfBoundsException}.
  */
 public sealed interface Scatter extends Op {

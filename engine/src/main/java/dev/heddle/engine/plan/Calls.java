@@ -120,7 +120,7 @@ final class Calls {
         }
         Shape domain = domain(step);
         int most = switch (step.op()) {
-            case Reduce reduce -> reduce.axes().getFirst();
+            case Reduce reduce -> reduce.axes().isEmpty() ? domain.rank() : reduce.axes().getFirst(); // none for a number
             case MatMul product -> domain.rank() - 2;
             default -> domain.rank();
         };

@@ -43,6 +43,7 @@ final class Planner {
         }
         if (fusion) {
             instructions = Fusion.commonSubexpressions(instructions, alias);
+            instructions = Joining.join(instructions, this::spec, device.backend());
             instructions = Fusion.transposedProducts(instructions, this);
             instructions = new Fusion(this, device.backend()).fuse(instructions);
         }

@@ -156,6 +156,11 @@ class CudaBackendTest {
         IndexOutOfBoundsException e = assertThrows(IndexOutOfBoundsException.class, bad::toDoubleArray);
         assertTrue(e.getMessage().contains("7"), e.getMessage());
         assertArrayEquals(new double[] {3}, x.indexSelect(0, Tensor.of(new long[] {2}, 1)).toDoubleArray(), "and forgotten then");
+        for (long wrong : new long[] {-2, 5}) {
+            Tensor added = x.indexAdd(0, Tensor.of(new long[] {1, wrong}, 2), Tensor.of(1f, 1f));
+            e = assertThrows(IndexOutOfBoundsException.class, added::toDoubleArray);
+            assertTrue(e.getMessage().contains("" + wrong), e.getMessage());
+        }
     }
 
     @Test

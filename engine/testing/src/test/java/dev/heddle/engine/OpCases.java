@@ -260,6 +260,7 @@ final class OpCases {
         add(unary("argmax", x -> x.argmax(1), distinct(4, 33)), unary("argmin", x -> x.argmin(-2), distinct(4, 33)),
                 unary("argmax of ties and NaN", x -> Tensor.stack(0, x.argmax(0), x.slice(0, 5, 7).argmin(0)), special(20)),
                 unary("max of specials", x -> Tensor.stack(0, x.max(), x.min(), x.sum(), x.slice(0, 5, 7).max()), special(20)).noGradient(),
+                unary("sum of a number", x -> x.mul(x).sum(), any()),
                 unary("sum of integers", x -> Tensor.concat(0, x.sum(0), x.max(0), x.min(0), x.prod(0)), integers(3, 4)).noGradient(),
                 unary("variance", x -> x.variance(true, false, 1), any(4, 13)), unary("biased variance", x -> x.variance(false, true, 0), any(4, 13)),
                 unary("norm", Tensor::norm, any(4, 13)), unary("logSumExp", x -> x.mul(20).logSumExp(false, 1), any(4, 13)).slack(4),
@@ -319,10 +320,14 @@ final class OpCases {
 
     private static void indexing() {
         add(row("indexSelect", in -> in.get(0).indexSelect(0, in.get(1)), any(7, 5), indices(7, 4, 3)),
+                row("indexSelect by I32", in -> in.get(0).indexSelect(0, in.get(1).to(DType.I32)), any(7, 8), indices(7, 9)),
                 row("indexSelect of columns", in -> in.get(0).indexSelect(1, in.get(1)), any(3, 7, 2), indices(7, 9)),
                 row("gather", in -> in.get(0).gather(1, in.get(1)), any(3, 7), indices(7, 3, 4)),
                 row("gather from a view", in -> in.get(0).t().gather(0, in.get(1).to(DType.I32)), any(3, 7), indices(7, 5, 3)),
                 row("indexAdd", in -> in.get(0).indexAdd(0, in.get(1), in.get(2)), any(5, 3), indices(5, 9), any(9, 3)).slack(4),
+                row("indexAdd of many rows", in -> in.get(0).indexAdd(0, in.get(1), in.get(2)), any(40, 8), indices(40, 2100), any(2100, 8)).slack(20),
+                row("indexAdd to few rows", in -> in.get(0).indexAdd(0, in.get(1).to(DType.I32), in.get(2)), any(2, 3), indices(2, 1100),
+                        any(1100, 3)).slack(40),
                 row("indexAdd of columns", in -> in.get(0).indexAdd(1, in.get(1), in.get(2)), any(2, 5), indices(5, 9), any(2, 9)).slack(4),
                 row("scatterAdd", in -> in.get(0).scatterAdd(0, in.get(1), in.get(2)), any(5, 3), indices(5, 8, 3), any(8, 3)).slack(4),
                 row("scatterAdd of integers", in -> in.get(0).scatterAdd(0, in.get(1), in.get(0)), indices(5, 8), indices(5, 8)),
@@ -431,6 +436,9 @@ final class OpCases {
         for (double smoothing : new double[] {0, 0.1}) {
             add(row("crossEntropy " + smoothing, in -> Functional.crossEntropy(in.get(0), in.get(1), 2, smoothing), any(13, 10), indices(10, 13)).slack(4),
                     row("crossEntropy backward " + smoothing, in -> Tensor.record(new CrossEntropy.Backward(2, smoothing),
+                            List.of(in.get(0), in.get(1), in.get(2).to(in.get(0).dtype().computeType()))), any(13, 10),
+                            indices(10, 13), any(13)).slack(4),
+                    rows("crossEntropy with its gradient " + smoothing, in -> Tensor.recordAll(new CrossEntropy.ForwardBackward(2, smoothing),
                             List.of(in.get(0), in.get(1), in.get(2).to(in.get(0).dtype().computeType()))), any(13, 10),
                             indices(10, 13), any(13)).slack(4));
         }
