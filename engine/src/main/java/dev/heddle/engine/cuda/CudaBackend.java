@@ -72,6 +72,7 @@ public final class CudaBackend implements Backend {
         providers = new ArrayList<>();
         if (cudnn != 0) {
             providers.add(new CudaBatchNorm(this.device, memory, modules, cudnn));
+            providers.add(new CudaRecurrent(this.device, memory, modules, cudnn));
         }
         ServiceLoader.load(FusedKernels.class, CudaBackend.class.getClassLoader()).forEach(providers::add);
     }

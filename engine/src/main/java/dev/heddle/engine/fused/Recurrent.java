@@ -73,8 +73,11 @@ public record Recurrent(RecurrentCell cell, boolean reverse) implements Fused {
     }
 
     private List<Tensor> scan(List<Tensor> inputs) {
-        List<Tensor> scan = new ArrayList<>(List.of(Functional.linear(inputs.get(0), inputs.get(1), inputs.get(3)), // (B, T, G H)
-                inputs.get(2), inputs.get(4)));
+        Tensor b = inputs.get(3);
+        Tensor d = inputs.get(4);
+        boolean together = !cell.splits(); // adding b where d is added saves a pass over (B, T, G H)
+        List<Tensor> scan = new ArrayList<>(List.of(Functional.linear(inputs.get(0), inputs.get(1), together ? null : b), // (B, T, G H)
+                inputs.get(2), together ? b.add(d) : d));
         scan.addAll(inputs.subList(WEIGHTS, inputs.size()));
         return Tensor.recordAll(new RecurrentScan(cell, reverse), scan);
     }

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.heddle.engine.cuda.CudaBackend;
 import dev.heddle.engine.cuda.CudaException;
 import dev.heddle.engine.cuda.CudaKernel;
+import dev.heddle.engine.fused.RecurrentCell;
 import dev.heddle.testing.NoLeaks;
 import java.util.ArrayList;
 import java.util.List;
@@ -76,6 +77,30 @@ class CudaBackendTest {
         assertEquals(plans, Debug.plansCompiled());
         assertEquals(allocations, Debug.memory(CUDA).allocations());
         assertTrue(losses.getLast() < 0.5 * losses.getFirst(), losses.toString());
+    }
+
+    @Test
+    void aRecurrentLayerIsOneCallOfCudnnForwardAndOneBackward() {
+        List<Double> losses = new ArrayList<>();
+        for (Device device : List.of(CUDA, Device.parse("cpu"))) {
+            Device.use(device);
+            Variable u = new Variable("u", new Generator(1).rand(12, 4).sub(0.5), true);
+            for (int i = 0; i < 4; i++) { // the last ones as a graph
+                try (Tensor x = new Generator(2 + i).randn(3, 5, 2).eval()) {
+                    Tensor y = Functional.recurrent(RecurrentCell.GRU, true, x, Tensor.full(0.3, DType.F32, 12, 2), u.value(), Tensor.zeros(12),
+                            Tensor.ones(12), List.of(Tensor.ones(3, 4)), null).getFirst();
+                    Tensor loss = y.square().mean();
+                    u.set(u.value().sub(loss.backward().get(u).mul(0.5)));
+                    losses.add(loss.item());
+                    loss.close();
+                    String plan = Debug.lastPlan().toString();
+                    assertEquals(device.equals(CUDA), plan.contains("gru_reverse_backward ") && plan.contains("gru_reverse "), plan);
+                }
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            assertEquals(losses.get(4 + i), losses.get(i), 1e-5, losses.toString());
+        }
     }
 
     @Test

@@ -42,11 +42,33 @@ final class Loops {
      */
     record Key(boolean vector, List<Expr> outputs, List<Boolean> repeated, boolean whole, boolean rest) {}
 
-    private static final Map<Key, Loop> LOOPS = new LinkedHashMap<>(64, 0.75f, true) {
+    /** A loop as all that run it share it, so that one of them can replace it for all. */
+    static final class Shared {
+        private final Key key;
+        private volatile Loop loop;
+
+        private Shared(Key key) {
+            this.key = key;
+            loop = generate(key);
+        }
+
+        Loop loop() {
+            return loop;
+        }
+
+        /** Puts a new class of the same code in the place of a loop, unless somebody has done so already. */
+        synchronized void replace(Loop old) {
+            if (loop == old) {
+                loop = generate(key);
+            }
+        }
+    }
+
+    private static final Map<Key, Shared> LOOPS = new LinkedHashMap<>(64, 0.75f, true) {
         private static final long serialVersionUID = 1;
 
         @Override
-        protected boolean removeEldestEntry(Map.Entry<Key, Loop> eldest) {
+        protected boolean removeEldestEntry(Map.Entry<Key, Shared> eldest) {
             return size() > KEPT;
         }
     };
@@ -54,21 +76,13 @@ final class Loops {
     private Loops() {}
 
     /** The loop for a key. */
-    static synchronized Loop of(Key key) {
-        Loop loop = LOOPS.get(key);
-        if (loop == null) {
-            loop = generate(key);
-            LOOPS.put(key, loop);
+    static synchronized Shared of(Key key) {
+        Shared shared = LOOPS.get(key);
+        if (shared == null) {
+            shared = new Shared(key);
+            LOOPS.put(key, shared);
         }
-        return loop;
-    }
-
-    /** Another loop of the same code in the place of one that is slow, unless there is one already. */
-    static synchronized Loop renewed(Key key, Loop slow) {
-        if (LOOPS.get(key) == slow) {
-            LOOPS.put(key, generate(key));
-        }
-        return of(key);
+        return shared;
     }
 
     private static Loop generate(Key key) {

@@ -30,8 +30,8 @@ final class TileLoop {
     private static final int PATIENCE = 3; // slow calls in a row: one may have been interrupted, or compiling takes its time
     private static final int MORE_PATIENCE = 8;
 
-    private final Loops.Key key;
-    private Loop loop;
+    private final Loops.Shared shared;
+    private final boolean vector;
     private final long[] constants;
     private final int inputs;
     private final int[] bytes;
@@ -44,9 +44,9 @@ final class TileLoop {
     private int slow; // timed calls in a row
     private int patience = PATIENCE;
 
-    private TileLoop(Loops.Key key, long[] constants, int inputs, int[] bytes, long[] strides) {
-        this.key = key;
-        loop = Loops.of(key);
+    private TileLoop(Loops.Shared shared, boolean vector, long[] constants, int inputs, int[] bytes, long[] strides) {
+        this.shared = shared;
+        this.vector = vector;
         this.constants = constants;
         this.inputs = inputs;
         this.bytes = bytes;
@@ -85,12 +85,12 @@ final class TileLoop {
         boolean rest = vector && n % lanes != 0;
         boolean whole = vector && n >= lanes && !(rest && Program.codeBytes(outputs) > LARGEST_TWICE);
         Loops.Key key = new Loops.Key(vector, program.outputs(), repeated, whole, rest);
-        return new TileLoop(key, program.constants(), inputs.size(), bytes, strides);
+        return new TileLoop(Loops.of(key), vector, program.constants(), inputs.size(), bytes, strides);
     }
 
     /** The same loop for another thread. */
     TileLoop copy() {
-        return new TileLoop(key, constants, inputs, bytes, strides);
+        return new TileLoop(shared, vector, constants, inputs, bytes, strides);
     }
 
     /** Scratch memory needed. */
@@ -116,7 +116,8 @@ final class TileLoop {
     }
 
     private void call(long[] at, long[] step, int rows, int n) {
-        if (++calls % TIMED != 0 || calls < YOUNG || !key.vector()) {
+        Loop loop = shared.loop();
+        if (++calls % TIMED != 0 || calls < YOUNG || !vector) {
             loop.run(at, step, constants, rows, n);
             return;
         }
@@ -124,7 +125,7 @@ final class TileLoop {
         loop.run(at, step, constants, rows, n);
         slow = System.nanoTime() - start > SLOW_CALL_NANOS + (long) SLOW_NANOS * rows * n ? slow + 1 : 0;
         if (slow == patience) {
-            loop = Loops.renewed(key, loop);
+            shared.replace(loop);
             calls = 0;
             slow = 0;
             patience *= MORE_PATIENCE;
