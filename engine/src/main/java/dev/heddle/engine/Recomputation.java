@@ -5,6 +5,7 @@ import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Movement;
 import dev.heddle.engine.op.Random;
+import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -27,13 +28,14 @@ record Recomputation() implements Fused {
     static Tensor of(UnaryOperator<Tensor> function, Tensor x) {
         long before = Node.lastId();
         Tensor y = function.apply(x);
-        if (!y.node.requiresGrad || y.node.id <= before) {
+        if (y.node.id <= before) {
             return y;
         }
         Set<Tensor> inputs = new LinkedHashSet<>(List.of(y, x));
         for (Node node : between(y, Set.of(x.node), before)) {
             for (Tensor input : node.inputs) {
-                if (input.node.requiresGrad && (input.node.id <= before || input.node.variable != null)) {
+                boolean outside = input.node.id <= before || input.node.variable != null;
+                if (outside && input.dtype().isFloat() && input.node.op != Source.SCALAR) {
                     inputs.add(input);
                 }
             }
@@ -75,7 +77,7 @@ record Recomputation() implements Fused {
         Set<Node> ends = new LinkedHashSet<>();
         List<Tensor> places = new ArrayList<>();
         for (Tensor input : inputs.subList(1, inputs.size())) {
-            Tensor place = input.node.isSource() && places.size() > 0 ? input : after(input, dy); // parameters stay where they are
+            Tensor place = input.node.isSource() && places.size() > 0 ? input : after(input, dy); // parameters and data stay where they are
             images.put(input, place);
             ends.add(input.node);
             places.add(place);
