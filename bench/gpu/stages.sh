@@ -57,7 +57,7 @@ device() {
 op_table() {
   local case='(dev.heddle.engine.OpCases$Case)'
   sharded op_table "dev.heddle.engine.OpTableTest#agreesWithTheReference$case" \
-    "dev.heddle.engine.OpTableTest#gradientsAgreeWithFiniteDifferences$case"
+    "dev.heddle.engine.OpGradientTest#gradientsAgreeWithFiniteDifferences$case"
 }
 
 random_graphs() { sharded random_graphs 'dev.heddle.engine.RandomGraphTest#fusedUnfusedAndReferenceAgree(int)'; }

@@ -1,4 +1,4 @@
-// Runs the table of operations: fused, unfused and eager against the reference, gradients against finite differences.
+// Runs the table of operations: fused, unfused and eager against the reference.
 package dev.heddle.engine;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -33,10 +33,6 @@ class OpTableTest {
         return OpCases.all();
     }
 
-    static List<OpCases.Case> differentiable() {
-        return OpCases.all().stream().filter(c -> c.differentiable() && c.args().stream().anyMatch(OpCases.Arg::floating)).toList();
-    }
-
     /** Skips the tests, with the reason, where the device they were asked to run on is not there. */
     @BeforeAll
     static void needsTheDevice() {
@@ -53,7 +49,7 @@ class OpTableTest {
         Debug.fusion(true);
     }
 
-    private static double tolerance(DType dtype) {
+    static double tolerance(DType dtype) {
         return switch (dtype) {
             case F64 -> 1e-13;
             case F32 -> 2e-6;
@@ -63,7 +59,7 @@ class OpTableTest {
         };
     }
 
-    private static List<Tensor> leaves(OpCases.Case row, DType dtype) {
+    static List<Tensor> leaves(OpCases.Case row, DType dtype) {
         List<Tensor> leaves = new ArrayList<>();
         for (OpCases.Arg arg : row.args()) {
             leaves.add(arg.leaf(dtype, row.name().hashCode() + leaves.size()));
@@ -71,7 +67,7 @@ class OpTableTest {
         return leaves;
     }
 
-    private static List<Tensor> apply(OpCases.Case row, List<Tensor> leaves) {
+    static List<Tensor> apply(OpCases.Case row, List<Tensor> leaves) {
         List<Tensor> inputs = new ArrayList<>();
         for (int i = 0; i < leaves.size(); i++) {
             inputs.add(row.args().get(i).view().apply(leaves.get(i)));
@@ -79,7 +75,7 @@ class OpTableTest {
         return row.function().apply(inputs);
     }
 
-    private static double[] doubles(Object values) {
+    static double[] doubles(Object values) {
         return values instanceof long[] longs ? java.util.Arrays.stream(longs).asDoubleStream().toArray() : (double[]) values;
     }
 
@@ -111,38 +107,8 @@ class OpTableTest {
         }
     }
 
-    @ParameterizedTest
-    @MethodSource("differentiable")
-    void gradientsAgreeWithFiniteDifferences(OpCases.Case row) {
-        DType dtype = row.onlyF32() ? DType.F32 : DType.F64;
-        List<Tensor> leaves = leaves(row, dtype);
-        Tensor y = weighted(apply(row, leaves));
-        if (y == null) {
-            return; // no output of the row is a float
-        }
-        List<Tensor> wrt = leaves.stream().filter(x -> x.dtype().isFloat()).toList();
-        List<Tensor> gradients = Gradients.of(y, wrt.toArray(new Tensor[0]));
-        List<Object> exact = ReferenceEvaluation.evaluate(gradients.toArray(new Tensor[0]));
-        double h = 1e-6;
-        for (int k = 0; k < wrt.size(); k++) {
-            double[] gradient = doubles(exact.get(k));
-            assertEquals(wrt.get(k).spec(), gradients.get(k).spec());
-            double[] direction = new Random(k).doubles(gradient.length, -1, 1).toArray();
-            double slope = 0;
-            for (int i = 0; i < gradient.length; i++) {
-                slope += gradient[i] * direction[i];
-            }
-            double difference = (moved(y, wrt.get(k), direction, h) - moved(y, wrt.get(k), direction, -h)) / (2 * h);
-            assertEquals(difference, slope, 1e-5 * Math.max(1, Math.abs(difference)), row + ": gradient of input " + k);
-            double tolerance = Math.max(1e-12, tolerance(dtype)) * row.slack() * 10;
-            double scale = java.util.Arrays.stream(gradient).map(Math::abs).max().orElse(0);
-            TensorAssertions.assertClose(gradient, gradients.get(k).toDoubleArray(), tolerance, tolerance * Math.max(1, scale),
-                    row + ": gradient of input " + k + " on the device");
-        }
-    }
-
     /** All float outputs, weighted by fixed random numbers and summed. */
-    private static Tensor weighted(List<Tensor> outputs) {
+    static Tensor weighted(List<Tensor> outputs) {
         Tensor sum = null;
         for (Tensor output : outputs) {
             if (output.dtype().isFloat()) {
@@ -152,14 +118,6 @@ class OpTableTest {
             }
         }
         return sum;
-    }
-
-    private static double moved(Tensor y, Tensor leaf, double[] direction, double h) {
-        double[] values = leaf.toDoubleArray();
-        for (int i = 0; i < values.length; i++) {
-            values[i] += h * direction[i];
-        }
-        return doubles(ReferenceEvaluation.evaluate(List.of(y), leaf, values).getFirst())[0];
     }
 
     @Test

@@ -15,7 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class RandomGraphTest {
-    private static final int GRAPHS = 120;
+    private static final int GRAPHS = Integer.getInteger("heddle.test.graphs", 120);
     private static final int OPS = 14;
 
     static IntStream seeds() {
