@@ -24,6 +24,8 @@ import java.util.stream.Stream;
 public final class PeerBenchmark {
     private static final int CHECKED_STEPS = 20;
     private static final int MAX_REPEATS = 10;
+    /** Of both sides: what they compute with lies outside, and an unbounded heap would count garbage as memory needed. */
+    private static final String HEAP = "-Xmx128m";
 
     private PeerBenchmark() {}
 
@@ -124,7 +126,7 @@ public final class PeerBenchmark {
         private final BufferedReader answers;
 
         Worker(String side, Workload workload) throws IOException {
-            List<String> command = new ArrayList<>(List.of(System.getProperty("java.home") + "/bin/java", "--add-modules", "jdk.incubator.vector",
+            List<String> command = new ArrayList<>(List.of(System.getProperty("java.home") + "/bin/java", HEAP, "--add-modules", "jdk.incubator.vector",
                     "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path"), PeerWorker.class.getName(), side,
                     workload.name()));
             ProcessBuilder builder = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.to(new File("/dev/null")));

@@ -19,6 +19,10 @@ import java.util.function.IntConsumer;
 /**
  * A {@link RecurrentScan} of F32, or its gradient. Sequences do not know of each other, so where there are enough of them each
  * thread takes its own through all steps, without waiting for the others in between; otherwise threads share the work of a step.
+ *
+ * <p>oneDNN has recurrent primitives of its own. On one Zen 4 core, for 16 sequences of 64 steps, 256 features in and out, its LSTM took
+ * 10.5 ms forward and 20.9 ms backward; this kernel and the large products around it took 10.6 and 20.6 ms. Both are products at 9/10
+ * of what the core can do. So the products stay ours, which take weights as they lie, and serve every cell, lengths and both directions.
  */
 final class RecurrentKernel implements Kernel, IntConsumer {
     private static final int FEWEST_SEQUENCES = 8; // of a thread: for fewer, reading the weights costs more than the work
