@@ -31,10 +31,10 @@ final class GenerateCommand implements Callable<Integer> {
     @Option(names = "--device", defaultValue = "auto", description = "auto, cpu or cuda[:N]; default: ${DEFAULT-VALUE}.")
     private String device;
 
-    @Option(names = "--count", defaultValue = "500", description = "Characters to write; default: ${DEFAULT-VALUE}.")
+    @Option(names = "--count", defaultValue = "500", description = "Tokens to write; default: ${DEFAULT-VALUE}.")
     private int count;
 
-    @Option(names = "--temperature", defaultValue = "0.8", description = "0 takes the likeliest character; default: ${DEFAULT-VALUE}.")
+    @Option(names = "--temperature", defaultValue = "0.8", description = "0 takes the likeliest token; default: ${DEFAULT-VALUE}.")
     private double temperature;
 
     @Option(names = "--top-k", defaultValue = "40", description = "Choose among so many; default: ${DEFAULT-VALUE}.")
@@ -53,12 +53,13 @@ final class GenerateCommand implements Callable<Integer> {
         if (!metadata.getOrDefault("model", "").equals("gpt")) {
             throw new CheckpointException(file + ": holds a model '" + metadata.getOrDefault("model", "") + "' that writes no text");
         }
-        Gpt model = new Gpt(new Gpt.Config(metadata.get("vocabulary").length(), number(metadata, "context"), number(metadata, "layers"),
+        Vocabulary vocabulary = Vocabulary.parse(metadata.getOrDefault("tokenizer", ""));
+        Gpt model = new Gpt(new Gpt.Config(vocabulary.size(), number(metadata, "context"), number(metadata, "layers"),
                 number(metadata, "heads"), number(metadata, "dim"), 0));
         Checkpoint.load(file, model, null, null);
         PrintWriter out = spec.commandLine().getOut();
         out.print(prompt);
-        new TextGenerator(model, new CharTokenizer(metadata.get("vocabulary")), temperature, topK, topP, seed).generate(prompt, count, piece -> {
+        new TextGenerator(model, vocabulary.tokenizer(), temperature, topK, topP, seed).generate(prompt, count, piece -> {
             out.print(piece);
             out.flush();
         });

@@ -12,13 +12,13 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ScopeType;
 
 /**
- * {@code heddle train | predict | generate | embed | finetune | devices}. Results go to standard output, progress and errors to
+ * {@code heddle train | predict | generate | embed | finetune | data | devices}. Results go to standard output, progress and errors to
  * standard error. Exit status: 0, or 1 for what went wrong, or 2 for a command line that makes no sense.
  */
 @Command(name = "heddle", mixinStandardHelpOptions = true, version = "Heddle 0.1.0",
         description = "Trains models, uses them, and says what it runs on.",
         subcommands = {TrainCommand.class, PredictCommand.class, GenerateCommand.class, EmbedCommand.class, FinetuneCommand.class,
-            DevicesCommand.class})
+            DataCommand.class, DevicesCommand.class})
 public final class Heddle {
     @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where an error came from.")
     private boolean stacktrace;

@@ -4,27 +4,31 @@ package dev.heddle.samples;
 import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Gpt;
 import dev.heddle.layers.KeyValueCache;
+import dev.heddle.training.text.Tokenizer;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.PriorityQueue;
 import java.util.SplittableRandom;
 import java.util.function.Consumer;
-import java.util.stream.IntStream;
 
 /**
  * Samples from the model's distribution, made sharper by a low temperature, and cut to its {@code topK} likeliest tokens and to
  * those that make up {@code topP} of the probability (Holtzman et al., 2020).
  */
 final class TextGenerator {
+    private static final char INCOMPLETE = '\uFFFD'; // what the first bytes of a character are decoded to
+    private static final int LONGEST_CHARACTER = 4; // bytes, so tokens at most
+
     private final Gpt model;
-    private final CharTokenizer tokenizer;
+    private final Tokenizer tokenizer;
     private final double temperature;
     private final int topK;
     private final double topP;
     private final SplittableRandom random;
 
     /** Temperature 0 always takes the likeliest token. */
-    TextGenerator(Gpt model, CharTokenizer tokenizer, double temperature, int topK, double topP, long seed) {
+    TextGenerator(Gpt model, Tokenizer tokenizer, double temperature, int topK, double topP, long seed) {
         if (!(temperature >= 0) || topK < 1 || !(topP > 0 && topP <= 1)) {
             throw new IllegalArgumentException("generate: temperature " + temperature + ", top-k " + topK + ", top-p " + topP);
         }
@@ -36,14 +40,14 @@ final class TextGenerator {
         random = new SplittableRandom(seed);
     }
 
-    /** The prompt and {@code count} characters behind it. */
+    /** The prompt and {@code count} tokens behind it. */
     String generate(String prompt, int count) {
         StringBuilder text = new StringBuilder(prompt);
         generate(prompt, count, text::append);
         return text.toString();
     }
 
-    /** Gives characters to a consumer as they come. */
+    /** Gives text to a consumer as it comes. */
     void generate(String prompt, int count, Consumer<String> consumer) {
         model.eval();
         int context = model.config().context();
@@ -51,16 +55,22 @@ final class TextGenerator {
         history = Arrays.copyOfRange(history, Math.max(0, history.length - context / 2), history.length);
         List<KeyValueCache> caches = model.caches();
         int[] pending = history; // tokens that the caches have not seen
+        int told = history.length; // tokens that the consumer has seen
         for (int i = 0; i < count; i++) {
             if (caches.getFirst().length() + pending.length > context) { // full: go on from the second half
                 caches = model.caches();
                 pending = Arrays.copyOfRange(history, history.length - context / 2, history.length);
             }
             int next = sample(logits(pending, caches));
-            consumer.accept(String.valueOf(tokenizer.decode(next)));
             pending = new int[] {next};
             history = Arrays.copyOf(history, history.length + 1);
             history[history.length - 1] = next;
+            String text = tokenizer.decode(Arrays.copyOfRange(history, told, history.length));
+            boolean incomplete = text.indexOf(INCOMPLETE) >= 0 && history.length - told < LONGEST_CHARACTER && i + 1 < count;
+            if (!incomplete) {
+                consumer.accept(text);
+                told = history.length;
+            }
         }
     }
 
@@ -73,8 +83,17 @@ final class TextGenerator {
     }
 
     private int sample(float[] logits) {
-        int[] order = IntStream.range(0, logits.length).boxed().sorted(Comparator.comparingDouble((Integer i) -> -logits[i]))
-                .mapToInt(i -> i).limit(topK).toArray();
+        Comparator<Integer> worstFirst = Comparator.comparingDouble((Integer i) -> logits[i]).thenComparing(Comparator.reverseOrder());
+        PriorityQueue<Integer> best = new PriorityQueue<>(worstFirst);
+        for (int i = 0; i < logits.length; i++) {
+            if (best.size() == topK && logits[i] > logits[best.element()]) {
+                best.remove();
+            }
+            if (best.size() < topK) {
+                best.add(i);
+            }
+        }
+        int[] order = best.stream().sorted(worstFirst.reversed()).mapToInt(i -> i).toArray();
         if (temperature == 0) {
             return order[0];
         }

@@ -14,12 +14,14 @@ import dev.heddle.training.AdamW;
 import dev.heddle.training.Batch;
 import dev.heddle.training.Checkpoint;
 import dev.heddle.training.DataLoader;
+import dev.heddle.training.DatasetException;
 import dev.heddle.training.GradientAccumulation;
 import dev.heddle.training.LossScaler;
 import dev.heddle.training.NonFiniteLossException;
 import dev.heddle.training.Optimizer;
 import dev.heddle.training.Schedule;
 import dev.heddle.training.TokenDataset;
+import dev.heddle.training.TokenShards;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -32,8 +34,8 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** Trains a character-level GPT on a text, and writes a sample of its own. */
-@Command(name = "gpt", mixinStandardHelpOptions = true, description = "Train a GPT on text: the JDK's sources, or a file.", sortOptions = false)
+/** Trains a GPT on a text, by characters or by GPT-2's tokens, and writes a sample of its own. */
+@Command(name = "gpt", mixinStandardHelpOptions = true, description = "Train a GPT on text: the JDK's sources, a file, or packed tokens.", sortOptions = false)
 final class TrainGptCommand implements Callable<Integer> {
     private static final double VALIDATION = 0.05; // of the text, its end
     private static final int VALIDATION_WINDOWS = 256;
@@ -45,6 +47,12 @@ final class TrainGptCommand implements Callable<Integer> {
 
     @Option(names = "--text", paramLabel = "FILE", description = "Text to learn from; default: the Java sources of the JDK.")
     private Path text;
+
+    @Option(names = "--tokenizer", defaultValue = "char", description = "Of that text, one of ${COMPLETION-CANDIDATES}; default: ${DEFAULT-VALUE}.")
+    private Vocabulary.Kind tokenizer;
+
+    @Option(names = "--data", paramLabel = "FOLDER", description = "Tokens to learn from instead, made by heddle data pack.")
+    private Path data;
 
     @Option(names = "--device", defaultValue = "auto", description = "auto, cpu or cuda[:N]; default: ${DEFAULT-VALUE}.")
     private String device;
@@ -58,7 +66,7 @@ final class TrainGptCommand implements Callable<Integer> {
     @Option(names = "--dim", defaultValue = "256", description = "Features of a position; default: ${DEFAULT-VALUE}.")
     private int dim;
 
-    @Option(names = "--context", defaultValue = "128", description = "Characters a prediction can see; default: ${DEFAULT-VALUE}.")
+    @Option(names = "--context", defaultValue = "128", description = "Tokens a prediction can see; default: ${DEFAULT-VALUE}.")
     private int context;
 
     @Option(names = "--dropout", defaultValue = "0", description = "Default: ${DEFAULT-VALUE}.")
@@ -101,18 +109,36 @@ final class TrainGptCommand implements Callable<Integer> {
         Device chosen = Device.parse(device);
         Device.use(chosen);
         TrainCommand.requireWritable(out);
-        String corpus = Corpus.read(text);
-        CharTokenizer tokenizer = CharTokenizer.of(corpus);
-        int[] tokens = tokenizer.encode(corpus);
-        int split = (int) (tokens.length * (1 - VALIDATION));
-        DataLoader train = DataLoader.of(TokenDataset.random(Arrays.copyOf(tokens, split), context, Math.multiplyExact(steps, Math.multiplyExact(accumulate, batchSize))), batchSize)
-                .shuffle(seed);
-        DataLoader validation = DataLoader.of(TokenDataset.spread(Arrays.copyOfRange(tokens, split, tokens.length), context, VALIDATION_WINDOWS),
-                batchSize);
+        int windows = Math.multiplyExact(steps, Math.multiplyExact(accumulate, batchSize));
+        Vocabulary vocabulary;
+        TokenDataset training;
+        TokenDataset held;
+        long size;
+        if (data != null) {
+            TokenShards packed = TokenShards.open(data, "train");
+            vocabulary = Vocabulary.parse(packed.tokenizer());
+            size = packed.size();
+            training = TokenDataset.random(packed, context, windows);
+            TokenShards rest = TokenShards.open(data, "validation");
+            if (!rest.tokenizer().equals(packed.tokenizer())) {
+                throw new DatasetException(data + ": tokens to train and to validate with were made by different tokenizers");
+            }
+            held = TokenDataset.spread(rest, context, VALIDATION_WINDOWS);
+        } else {
+            String corpus = Corpus.read(text);
+            vocabulary = tokenizer.of(List.of(corpus));
+            int[] tokens = vocabulary.tokenizer().encode(corpus);
+            int split = (int) (tokens.length * (1 - VALIDATION));
+            size = tokens.length;
+            training = TokenDataset.random(Arrays.copyOf(tokens, split), context, windows);
+            held = TokenDataset.spread(Arrays.copyOfRange(tokens, split, tokens.length), context, VALIDATION_WINDOWS);
+        }
+        DataLoader train = DataLoader.of(training, batchSize).shuffle(seed);
+        DataLoader validation = DataLoader.of(held, batchSize);
         Init.seed(seed);
-        Gpt model = new Gpt(new Gpt.Config(tokenizer.size(), context, layers, heads, dim, dropout));
+        Gpt model = new Gpt(new Gpt.Config(vocabulary.size(), context, layers, heads, dim, dropout));
         model.recompute(recompute).to(precision.dtype());
-        err.printf(Locale.ROOT, "%,d characters, %d distinct; %,d parameters; on %s%n", tokens.length, tokenizer.size(),
+        err.printf(Locale.ROOT, "%,d %ss, %d distinct; %,d parameters; on %s%n", size, vocabulary.unit(), vocabulary.size(),
                 model.parameterCount(), chosen);
         List<Variable> matrices = model.parameters().stream().filter(p -> p.shape().rank() > 1).toList();
         List<Variable> vectors = model.parameters().stream().filter(p -> p.shape().rank() == 1).toList();
@@ -127,12 +153,12 @@ final class TrainGptCommand implements Callable<Integer> {
         double validationLoss = validate(model, validation);
         double rate = (double) steps * accumulate * batchSize * context / seconds;
         Path file = out.resolve("model.safetensors");
-        Checkpoint.save(file, model, null, null, 1, Map.of("model", "gpt", "vocabulary", tokenizer.vocabulary(), "context", "" + context,
+        Checkpoint.save(file, model, null, null, 1, Map.of("model", "gpt", "tokenizer", vocabulary.description(), "context", "" + context,
                 "layers", "" + layers, "heads", "" + heads, "dim", "" + dim));
         PrintWriter print = spec.commandLine().getOut();
-        print.println(new TextGenerator(model, tokenizer, 0.8, 40, 1, seed).generate("\n", SAMPLE));
-        print.printf(Locale.ROOT, "gpt: training loss %.4f, validation loss %.4f nats a character after %d steps, %.0f tokens/s, %.1f s on %s; model in %s%n",
-                trainLoss, validationLoss, steps, rate, seconds, chosen, file);
+        print.println(new TextGenerator(model, vocabulary.tokenizer(), 0.8, 40, 1, seed).generate("\n", SAMPLE));
+        print.printf(Locale.ROOT, "gpt: training loss %.4f, validation loss %.4f nats a %s after %d steps, %.0f tokens/s, %.1f s on %s; model in %s%n",
+                trainLoss, validationLoss, vocabulary.unit(), steps, rate, seconds, chosen, file);
         if (json) {
             ObjectNode line = new ObjectMapper().createObjectNode();
             line.put("task", "gpt").put("device", chosen.toString()).put("precision", precision.toString()).put("seed", seed).put("steps", steps).put("train_loss", trainLoss)
