@@ -11,7 +11,6 @@ import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.engine.fused.BatchNorm;
 import dev.heddle.engine.fused.LayerNorm;
-import dev.heddle.kernels.FusedFunctions;
 import dev.heddle.training.AdamW;
 import dev.heddle.training.Optimizer;
 import java.util.ArrayList;
@@ -105,7 +104,7 @@ record GpuCase(String name, double bytes, double flops, double tolerance, List<T
         double flops = 4 * n * d[2] * (causal ? 0.5 : 1) * (backward ? 3.5 : 1);
         return new GpuCase(name, (backward ? 12 : 4) * n * size, flops, 2e-2, backward ? List.of(q, k, v, GpuBench.randn(4, dtype, d)) : List.of(q, k, v),
                 backward ? 4 : 3, in -> {
-                    Tensor y = FusedFunctions.scaledDotProductAttention(in.get(0), in.get(1), in.get(2), causal);
+                    Tensor y = Functional.scaledDotProductAttention(in.get(0), in.get(1), in.get(2), causal);
                     return backward ? Gradients.of(y.mul(in.get(3)).sum(), in.get(0), in.get(1), in.get(2)) : List.of(y);
                 });
     }

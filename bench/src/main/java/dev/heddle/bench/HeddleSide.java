@@ -7,7 +7,6 @@ import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.engine.fused.RecurrentCell;
-import dev.heddle.kernels.FusedFunctions;
 import dev.heddle.training.Adam;
 import dev.heddle.training.AdamW;
 import dev.heddle.training.Losses;
@@ -96,7 +95,7 @@ final class HeddleSide implements PeerWorker.Side {
         Tensor h = Functional.embedding(x, p.get(0).value()).add(p.get(1).value()); // (N, T, D)
         for (int block = 0, i = 2; block < Workload.BLOCKS; block++, i += Workload.BLOCK_PARAMETERS) {
             Tensor qkv = linear(norm(h, i), i + 2).reshape(n, t, 3, Workload.HEADS, d / Workload.HEADS).permute(2, 0, 3, 1, 4); // (3, N, H, T, D/H)
-            Tensor a = FusedFunctions.scaledDotProductAttention(qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2), true);
+            Tensor a = Functional.scaledDotProductAttention(qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2), true);
             h = h.add(linear(a.permute(0, 2, 1, 3).reshape(n, t, d), i + 4));
             h = h.add(linear(linear(norm(h, i + 6), i + 8).map(Activations::geluTanh), i + 10));
         }

@@ -8,6 +8,7 @@ import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.Recurrent;
 import dev.heddle.engine.fused.RecurrentCell;
 import dev.heddle.engine.fused.RmsNorm;
+import dev.heddle.engine.fused.ScaledDotProductAttention;
 import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Convolution;
 import dev.heddle.engine.op.Pooling;
@@ -243,6 +244,62 @@ public final class Functional {
      */
     public static Tensor recompute(UnaryOperator<Tensor> function, Tensor x) {
         return Recomputation.of(function, x);
+    }
+
+    // ---- attention
+
+    /**
+     * {@code softmax(q k^T / sqrt(D)) v}, see {@link ScaledDotProductAttention}.
+     *
+     * @param q {@code (B, H, T, D)}
+     * @param k {@code (B, G, S, D)}, {@code H} a multiple of {@code G}
+     * @param v {@code (B, G, S, D)}
+     * @param causal whether query {@code i} sees no key behind {@code i}
+     * @return {@code (B, H, T, D)}
+     * @throws ShapeException if the shapes or dtypes do not fit
+     */
+    public static Tensor scaledDotProductAttention(Tensor q, Tensor k, Tensor v, boolean causal) {
+        return scaledDotProductAttention(q, k, v, null, null, causal, 0, null);
+    }
+
+    /**
+     * The same where only the first {@code lengths[b]} keys of sequence {@code b} count; 0 for queries that see none.
+     *
+     * @param lengths {@code I32 (B)}
+     */
+    public static Tensor scaledDotProductAttention(Tensor q, Tensor k, Tensor v, Tensor lengths, boolean causal) {
+        return scaledDotProductAttention(q, k, v, lengths, null, causal, 0, null);
+    }
+
+    /**
+     * {@code dropout(softmax(q k^T / sqrt(D) + bias)) v}.
+     *
+     * @param lengths {@code I32 (B)}, how many keys count, or null for all
+     * @param bias broadcasts to {@code (B, H, T, S)}, of the dtype of {@code q}, or null for none; or {@code BOOL}, true where a query
+     *     sees a key; negative infinity hides a key too. A query that sees none gives 0
+     * @param dropout the probability that a query misses a key
+     * @param generator decides which; not used, and may be null, without dropout
+     * @throws ShapeException if the shapes or dtypes do not fit
+     */
+    public static Tensor scaledDotProductAttention(Tensor q, Tensor k, Tensor v, Tensor lengths, Tensor bias, boolean causal, double dropout,
+            Generator generator) {
+        List<Tensor> inputs = new ArrayList<>(List.of(q, k, v));
+        if (lengths != null) {
+            inputs.add(lengths);
+        }
+        if (bias != null) {
+            Tensor added = bias.dtype() != DType.BOOL ? bias
+                    : bias.where(Tensor.scalar(0, q.dtype()), Tensor.scalar(10 * ScaledDotProductAttention.HIDDEN, q.dtype()));
+            while (added.rank() < 4) {
+                added = added.unsqueeze(0);
+            }
+            inputs.add(added); // (B or 1, H or 1, T or 1, S or 1)
+        }
+        if (dropout > 0) {
+            inputs.addAll(generator.take(q.dim(0) * q.dim(1) * q.dim(2) * k.dim(2)));
+        }
+        double scale = 1 / Math.sqrt(Math.max(1, q.dim(-1)));
+        return Tensor.recordAll(new ScaledDotProductAttention(scale, causal, bias != null, dropout), inputs).getFirst();
     }
 
     // ---- dropout, embedding, losses

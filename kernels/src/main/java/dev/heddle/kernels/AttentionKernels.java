@@ -4,6 +4,8 @@ package dev.heddle.kernels;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.cuda.Cuda;
 import dev.heddle.engine.cuda.Launch;
+import dev.heddle.engine.fused.ScaledDotProductAttention;
+import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Kernel;
 import dev.heddle.engine.plan.Layout;
@@ -33,9 +35,12 @@ final class AttentionKernels {
 
     private AttentionKernels() {}
 
-    static boolean supports(List<Spec> inputs) {
+    /** Bias and dropout are left to the decomposition. */
+    static boolean supports(Fused op, List<Spec> inputs) {
+        ScaledDotProductAttention attention = op instanceof ScaledDotProductAttention.Backward backward ? backward.forward()
+                : (ScaledDotProductAttention) op;
         Shape q = inputs.get(0).shape();
-        return q.dim(3) <= LARGEST_SIMPLE_HEAD && q.dim(0) <= LARGEST_GRID && q.dim(1) <= LARGEST_GRID && q.dim(2) < LONGEST
+        return !attention.biased() && attention.dropout() == 0 && q.dim(3) <= LARGEST_SIMPLE_HEAD && q.dim(0) <= LARGEST_GRID && q.dim(1) <= LARGEST_GRID && q.dim(2) < LONGEST
                 && inputs.get(1).shape().dim(2) < LONGEST;
     }
 
@@ -125,7 +130,7 @@ final class AttentionKernels {
 
     private static void backwardInputs(Launch.Builder launch, ScaledDotProductAttention.Backward op, boolean tensorCores, FusedCall call) {
         launch.pointer(0).pointer(1).pointer(2).pointer(5).pointer(4).pointer(call.workspace()); // q, k, v, dout, lse, delta
-        numbers(launch, 6, op.scale(), op.causal(), tensorCores, call);
+        numbers(launch, 6, op.forward().scale(), op.forward().causal(), tensorCores, call);
     }
 
     /** From the lengths of the keys, which are operand {@code lengths} if there are any, to the scale. */

@@ -8,6 +8,7 @@ import dev.heddle.engine.fused.CrossEntropy;
 import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.RmsNorm;
+import dev.heddle.engine.fused.ScaledDotProductAttention;
 import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Fused;
 import dev.heddle.engine.op.Spec;
@@ -65,7 +66,7 @@ public final class FusedCudaKernels implements FusedKernels {
             case Dropout _ -> dtypes.contains(x.dtype());
             case GlobalNorm _ -> inputs.stream().allMatch(i -> dtypes.contains(i.dtype()));
             default -> dtypes.contains(x.dtype()) && x.shape().dim(-1) <= MOST_COLUMNS
-                    && x.shape().elements() / x.shape().dim(-1) <= MOST_ROWS && (!isAttention(op) || AttentionKernels.supports(inputs));
+                    && x.shape().elements() / x.shape().dim(-1) <= MOST_ROWS && (!isAttention(op) || AttentionKernels.supports(op, inputs));
         };
     }
 

@@ -9,33 +9,6 @@ import java.util.List;
 public final class FusedFunctions {
     private FusedFunctions() {}
 
-    /**
-     * {@code softmax(q k^T / sqrt(D)) v}, see {@link ScaledDotProductAttention}.
-     *
-     * @param q {@code (B, H, T, D)}
-     * @param k {@code (B, G, S, D)}, {@code H} a multiple of {@code G}
-     * @param v {@code (B, G, S, D)}
-     * @param causal whether query {@code i} sees no key behind {@code i}
-     * @return {@code (B, H, T, D)}
-     * @throws dev.heddle.engine.ShapeException if the shapes or dtypes do not fit
-     */
-    public static Tensor scaledDotProductAttention(Tensor q, Tensor k, Tensor v, boolean causal) {
-        return attention(q, List.of(q, k, v), causal);
-    }
-
-    /**
-     * The same where only the first {@code lengths[b]} keys of sequence {@code b} count; 0 for queries that see none.
-     *
-     * @param lengths {@code I32 (B)}
-     */
-    public static Tensor scaledDotProductAttention(Tensor q, Tensor k, Tensor v, Tensor lengths, boolean causal) {
-        return attention(q, List.of(q, k, v, lengths), causal);
-    }
-
-    private static Tensor attention(Tensor q, List<Tensor> inputs, boolean causal) {
-        return first(new ScaledDotProductAttention(1 / Math.sqrt(Math.max(1, q.dim(-1))), causal), inputs);
-    }
-
     private static Tensor first(Fused op, List<Tensor> inputs) {
         return Tensor.recordAll(op, inputs).getFirst();
     }

@@ -4,10 +4,12 @@ package dev.heddle.kernels;
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.Tensor;
+import dev.heddle.engine.cpu.OneDnn;
 import dev.heddle.engine.fused.CrossEntropy;
 import dev.heddle.engine.fused.Dropout;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.fused.RmsNorm;
+import dev.heddle.engine.fused.ScaledDotProductAttention;
 import dev.heddle.engine.fused.Softmax;
 import dev.heddle.engine.op.Fused;
 import java.util.ArrayList;
@@ -65,10 +67,13 @@ final class FusedCases {
             return x.length > 0 && x[x.length - 1] == 1 ? 10 : 1;
         }
 
-        /** Whether a kernel, where there are kernels, must run it in their dtypes. */
+        /** Whether a kernel of the device must run it: on the CPU there is one for attention. */
         boolean hasKernel() {
-            boolean tooWide = op instanceof ScaledDotProductAttention && args.getFirst().shape[3] > 256;
-            return !tooWide && args.stream().allMatch(a -> Shape.of(a.shape).elements() > 0);
+            boolean any = Devices.CUDA;
+            if (op instanceof ScaledDotProductAttention a) {
+                any = Devices.CUDA ? args.getFirst().shape[3] <= 256 && !a.biased() && a.dropout() == 0 : OneDnn.available();
+            }
+            return any && args.stream().allMatch(a -> Shape.of(a.shape).elements() > 0);
         }
 
         @Override
@@ -146,7 +151,32 @@ final class FusedCases {
         attention(cases, false, 0, 2, 2, 5, 5, 64);
         attention(cases, false, 2, 2, 1, 0, 5, 64);
         attention(cases, false, 2, 2, 1, 5, 0, 64);
+        biased(cases, false, 0, 2, 4, 21, 40);
+        biased(cases, true, 0, 1, 4, 21, 40);
+        biased(cases, false, 0, 2, 1, 1, 40);
+        biased(cases, true, 0.3, 1, 1, 21, 1);
+        biased(cases, false, 0.3, 1, 1, 1, 1);
+        biased(cases, true, 0.5, 2, 4, 1, 40);
+        cases.add(new Case(new ScaledDotProductAttention(0.5, false, false, 0.4), 1,
+                List.of(floats(1, 3, 70, 8), floats(1, 3, 33, 8), floats(1, 3, 33, 8), NUMBER, NUMBER)));
         return cases;
+    }
+
+    private static final Arg NUMBER = new Arg(DType.I64, 1 << 20, List.of());
+
+    /** With a bias of a shape, with and without lengths, and with dropout if its probability is not 0. */
+    private static void biased(List<Case> cases, boolean causal, double dropout, long... shape) {
+        for (boolean lengths : new boolean[] {false, true}) {
+            List<Arg> args = new ArrayList<>(List.of(floats(2, 4, 21, 16), floats(2, 2, 40, 16), floats(2, 2, 40, 16)));
+            if (lengths) {
+                args.add(new Arg(DType.I32, 41, List.of(), 2));
+            }
+            args.add(floats(shape));
+            if (dropout > 0) {
+                args.addAll(List.of(NUMBER, NUMBER));
+            }
+            cases.add(new Case(new ScaledDotProductAttention(0.3, causal, true, dropout), 1, args));
+        }
     }
 
     private static void attention(List<Case> cases, boolean causal, long b, long h, long g, long t, long s, long d) {

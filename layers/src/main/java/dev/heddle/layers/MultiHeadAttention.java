@@ -1,8 +1,8 @@
 // Attention with several heads: every position gathers from the positions it may see.
 package dev.heddle.layers;
 
+import dev.heddle.engine.Functional;
 import dev.heddle.engine.Tensor;
-import dev.heddle.kernels.FusedFunctions;
 
 /**
  * Self-attention {@code (B, T, C) -> (B, T, C)}, or cross-attention to a memory {@code (B, S, C)} (Vaswani et al., 2017).
@@ -102,19 +102,19 @@ public final class MultiHeadAttention extends Layer {
             k = all[0]; // (B, G, past + T, D)
             v = all[1];
         }
-        Tensor y = lengths != null ? FusedFunctions.scaledDotProductAttention(q, k, v, lengths, causal)
-                : past > 0 ? behind(q, k, v, past) : FusedFunctions.scaledDotProductAttention(q, k, v, causal);
+        Tensor y = lengths != null ? Functional.scaledDotProductAttention(q, k, v, lengths, causal)
+                : past > 0 ? behind(q, k, v, past) : Functional.scaledDotProductAttention(q, k, v, causal);
         return out.forward(y.permute(0, 2, 1, 3).reshape(x.shape().dims())); // (B, H, T, D) -> (B, T, C)
     }
 
     /** Queries that stand behind {@code past} keys, and see all of those. */
     private Tensor behind(Tensor q, Tensor k, Tensor v, long past) {
         if (q.dim(2) == 1) {
-            return FusedFunctions.scaledDotProductAttention(q, k, v, false); // one position sees all there are
+            return Functional.scaledDotProductAttention(q, k, v, false); // one position sees all there are
         }
         Tensor[] parts = new Tensor[Math.toIntExact(q.dim(2))];
         for (int t = 0; t < parts.length; t++) {
-            parts[t] = FusedFunctions.scaledDotProductAttention(q.slice(2, t, t + 1), k.slice(2, 0, past + t + 1),
+            parts[t] = Functional.scaledDotProductAttention(q.slice(2, t, t + 1), k.slice(2, 0, past + t + 1),
                     v.slice(2, 0, past + t + 1), false);
         }
         return Tensor.concat(2, parts);

@@ -66,7 +66,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public boolean supports(Fused op, List<Spec> inputs) {
-        return RecurrentKernel.supports(op, inputs);
+        return RecurrentKernel.supports(op, inputs) || AttentionKernel.supports(op, inputs);
     }
 
     @Override
@@ -79,6 +79,7 @@ public final class CpuBackend implements Backend {
             case MatMul m -> input < 2 && (!OneDnn.available() || MatMulKernel.accepts(given)) ? given : contiguous(given);
             case Convolution c -> isWeights(c, input) || !usesOneDnn(c, specs(layouts)) ? contiguous(given) : channelsLast(given);
             case Pooling p -> layouts.getFirst().isChannelsLast() ? channelsLast(given) : contiguous(given);
+            case Fused f when AttentionKernel.supports(f, specs(layouts)) -> AttentionKernel.inputLayout(given);
             default -> contiguous(given);
         };
     }
@@ -115,6 +116,7 @@ public final class CpuBackend implements Backend {
             default -> false;
         };
         return op instanceof Elementwise ? elementwiseLayout(output, inputs)
+                : op instanceof Fused f && AttentionKernel.supports(f, specs(inputs)) ? AttentionKernel.outputLayout(output, inputs)
                 : channelsLast ? Layout.channelsLast(output) : Layout.contiguous(output);
     }
 
@@ -163,6 +165,7 @@ public final class CpuBackend implements Backend {
             case Movement m -> throw new IllegalStateException(m + " is a layout, not a step");
             case RecurrentScan scan -> RecurrentKernel.of(scan, in);
             case RecurrentScan.Backward scan -> RecurrentKernel.of(scan, in);
+            case Fused f when AttentionKernel.supports(f, specs(in)) -> new AttentionKernel(f, in, step.outputLayouts());
             case Fused f -> throw new IllegalStateException(f + " should have been decomposed");
             case Source s -> throw new IllegalStateException(s + " is no step");
         };
