@@ -25,6 +25,16 @@ public final class KeyValueCache {
         return new Tensor[] {allKeys, allValues};
     }
 
+    /** {@code (B, G, S, D)}. */
+    Tensor keys() {
+        return keys;
+    }
+
+    /** {@code (B, G, S, D)}. */
+    Tensor values() {
+        return values;
+    }
+
     /** Computes what was recorded, so that the next step starts from values and not from their history. */
     public void settle() {
         if (keys != null) {

@@ -138,7 +138,7 @@ class GptTest {
     @Test
     void groupedHeadsShareKeys() {
         Init.seed(3);
-        MultiHeadAttention grouped = new MultiHeadAttention(8, 4, 2, true, true, null);
+        MultiHeadAttention grouped = new MultiHeadAttention(8, 4, 2, true, true, 0, null);
         MultiHeadAttention full = new MultiHeadAttention(8, 4, true);
         full.query().weight().set(grouped.query().weight().value());
         full.query().bias().set(grouped.query().bias().value());
