@@ -140,7 +140,8 @@ final class CudaModules {
     }
 
     private String hash(String text) {
-        return sha256(List.of(text, String.join(" ", options), Nvrtc.version(), String.valueOf(CudaLibraries.NVRTC.path())));
+        Path library = CudaLibraries.NVRTC.path().normalize();
+        return sha256(List.of(text, String.join(" ", options), Nvrtc.version(), String.valueOf(library.getParent())));
     }
 
     /** A name for files of the cache. */
