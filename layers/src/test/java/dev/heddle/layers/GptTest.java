@@ -13,7 +13,9 @@ import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.testing.NoLeaks;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 @NoLeaks
@@ -97,9 +99,12 @@ class GptTest {
         Tensor x = Tensor.of(Arrays.copyOf(TOKENS, 9), 1, 9);
         Tensor y = Tensor.of(Arrays.copyOfRange(TOKENS, 1, 10), 1, 9);
         Gradients gradients = model.loss(x, y).backward();
+        Map<String, Tensor> slopes = new LinkedHashMap<>();
+        model.namedParameters().forEach((name, p) -> slopes.put(name, gradients.get(p).mul(direction(name, p)).sum()));
+        Tensor.eval(slopes.values().toArray(new Tensor[0])); // before parameters move
         model.namedParameters().forEach((name, p) -> {
-            Tensor direction = new Generator(name.hashCode()).randn(p.shape().dims()).to(DType.F64).eval();
-            double slope = gradients.get(p).mul(direction).sum().item();
+            Tensor direction = direction(name, p);
+            double slope = slopes.get(name).item();
             Tensor at = p.value().map(e -> e).eval();
             double[] losses = new double[2];
             for (int i = 0; i < 2; i++) {
@@ -110,6 +115,10 @@ class GptTest {
             Variable.settle(List.of(p));
             assertEquals((losses[0] - losses[1]) / 2e-6, slope, 1e-6 * Math.max(1, Math.abs(slope)), name);
         });
+    }
+
+    private static Tensor direction(String name, Variable p) {
+        return new Generator(name.hashCode()).randn(p.shape().dims()).to(DType.F64).eval();
     }
 
     @Test

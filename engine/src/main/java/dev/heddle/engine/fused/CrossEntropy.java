@@ -119,10 +119,10 @@ public record CrossEntropy(long ignoreIndex, double smoothing) implements Fused 
             Tensor max = max(x); // (N, 1)
             Tensor scale = labels.eq(Tensor.scalar(ignoreIndex, DType.I64)).where(Tensor.scalar(0, wide), inputs.get(2).unsqueeze(1));
             Expr p = shifted(x).exp().div(new Expr.Input(2, wide));
-            Expr isLabel = new Expr.Input(3, DType.I64).cast(wide).compare(Expr.Comparison.EQ, new Expr.Input(4, wide)); // exact to 2^24
+            Expr isLabel = new Expr.Input(3, wide).compare(Expr.Comparison.EQ, new Expr.Input(4, wide)); // exact to 2^24
             Expr target = isLabel.select(p.literal(1 - smoothing + smoothing / classes), p.literal(smoothing / classes));
             return Tensor.recordAll(Elementwise.of(p.sub(target).mul(new Expr.Input(5, wide)).cast(x.dtype())),
-                    List.of(x, max, sum(x, max), labels, Tensor.arange(classes).to(wide), scale)); // (N, C)
+                    List.of(x, max, sum(x, max), labels.to(wide), Tensor.arange(classes).to(wide), scale)); // (N, C)
         }
 
         @Override
