@@ -148,6 +148,7 @@ final class OpCases {
         convolutions();
         pooling();
         fused();
+        attention();
         recurrent();
         others();
     }
@@ -478,6 +479,20 @@ final class OpCases {
                     return Tensor.recordAll(new BatchNorm.Backward(1e-2), List.of(in.get(0), in.get(1).to(wide), in.get(2).to(wide),
                             in.get(3).to(wide), in.get(4)));
                 }, x, any(c), any(c), positive(c), dy).slack(20));
+    }
+
+    private static void attention() {
+        add(row("attention, causal", in -> Functional.scaledDotProductAttention(in.get(0), in.get(1), in.get(2), true),
+                unit(2, 2, 9, 8), unit(2, 2, 9, 8), unit(2, 2, 9, 8)).slack(20),
+                row("attention, shared key heads, lengths", in -> Functional.scaledDotProductAttention(in.get(0), in.get(1), in.get(2),
+                        in.get(3).add(Tensor.scalar(1L, DType.I64)).to(DType.I32), false),
+                        unit(3, 4, 5, 16), unit(3, 2, 7, 16), unit(3, 2, 7, 16), indices(6, 3)).slack(20),
+                row("attention, bias", in -> Functional.scaledDotProductAttention(in.get(0), in.get(1), in.get(2), null, in.get(3), false, 0, null),
+                        unit(2, 3, 5, 8), unit(2, 3, 6, 8), unit(2, 3, 6, 8), unit(3, 5, 6)).slack(20),
+                row("attention, dropout", in -> Functional.scaledDotProductAttention(in.get(0), in.get(1), in.get(2), null, null, true, 0.3,
+                        new Generator(5)), unit(1, 2, 6, 8), unit(1, 2, 6, 8), unit(1, 2, 6, 8)).f32Only().slack(20),
+                rows("attention backward", in -> Gradients.of(Functional.scaledDotProductAttention(in.get(0), in.get(1), in.get(2), true).mul(in.get(3))
+                        .sum(), in.get(0), in.get(1), in.get(2)), unit(2, 4, 9, 8), unit(2, 2, 9, 8), unit(2, 2, 9, 8), unit(2, 4, 9, 8)).slack(20));
     }
 
     private static void recurrent() {
