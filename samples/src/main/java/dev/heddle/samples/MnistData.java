@@ -69,6 +69,11 @@ final class MnistData {
                 sha256OfGz("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5")), 0.2860f, 0.3530f);
     }
 
+    /** What a task of {@code heddle train} learns from. */
+    static MnistData ofTask(String task) {
+        return task.endsWith("fashion-mnist") ? fashionMnist() : mnist();
+    }
+
     /** A data set that can be had nowhere, for tests of what is said then. */
     static MnistData of(String name) {
         return new MnistData(name, List.of(), null, mnist().checksums, 0, 1);

@@ -4,11 +4,13 @@ package dev.heddle.samples;
 import dev.heddle.layers.Conv2d;
 import dev.heddle.layers.Dropout;
 import dev.heddle.layers.Flatten;
+import dev.heddle.layers.Layer;
 import dev.heddle.layers.Linear;
 import dev.heddle.layers.MaxPool2d;
 import dev.heddle.layers.ReLU;
 import dev.heddle.layers.Sequential;
 import dev.heddle.layers.Tanh;
+import dev.heddle.layers.VisionTransformer;
 
 /** Small models for small images. */
 final class Models {
@@ -19,10 +21,12 @@ final class Models {
      *
      * @throws IllegalArgumentException if there is none of that name
      */
-    static Sequential of(String name) {
+    static Layer of(String name) {
         return switch (name) {
             case "cnn" -> cnn();
             case "mlp" -> mlp();
+            case "vit" -> vit();
+            case "xor" -> xor();
             default -> throw new IllegalArgumentException("model: there is no '" + name + "'");
         };
     }
@@ -41,6 +45,11 @@ final class Models {
     static Sequential mlp() {
         return new Sequential(new Flatten(), // (N, 784)
                 new Linear(784, 512), new ReLU(), new Linear(512, 512), new ReLU(), new Linear(512, 10));
+    }
+
+    /** A transformer over 16 patches of 7 x 7 for {@code (N, 1, 28, 28)}, ten classes. */
+    static VisionTransformer vit() {
+        return new VisionTransformer(new VisionTransformer.Config(28, 7, 1, 10, 4, 4, 64, 128, 0.1));
     }
 
     /** Two layers for {@code (N, 2)}, two classes: the smallest model that can tell exclusive or. */

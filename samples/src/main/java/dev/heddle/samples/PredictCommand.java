@@ -3,7 +3,7 @@ package dev.heddle.samples;
 
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.Tensor;
-import dev.heddle.layers.Sequential;
+import dev.heddle.layers.Layer;
 import dev.heddle.training.Checkpoint;
 import dev.heddle.training.CheckpointException;
 import dev.heddle.training.DatasetException;
@@ -42,13 +42,13 @@ final class PredictCommand implements Callable<Integer> {
     public Integer call() {
         String kind = SafeTensors.read(file).metadata().getOrDefault("model", "");
         String task = SafeTensors.read(file).metadata().getOrDefault("task", "");
-        if (!kind.equals("cnn") && !kind.equals("mlp")) {
+        if (!List.of("cnn", "mlp", "vit").contains(kind)) {
             throw new CheckpointException(file + ": holds a model '" + kind + "' that takes no images");
         }
-        Sequential model = Models.of(kind);
+        Layer model = Models.of(kind);
         Checkpoint.load(file, model, null, null);
         model.eval();
-        MnistData data = task.equals("fashion-mnist") ? MnistData.fashionMnist() : MnistData.mnist();
+        MnistData data = MnistData.ofTask(task);
         PrintWriter out = spec.commandLine().getOut();
         for (Path image : images) {
             Tensor x = Tensor.of(pixels(image, data), 1, 1, SIZE, SIZE);

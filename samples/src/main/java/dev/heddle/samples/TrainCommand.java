@@ -7,7 +7,7 @@ import dev.heddle.engine.Debug;
 import dev.heddle.engine.Device;
 import dev.heddle.engine.Shape;
 import dev.heddle.layers.Init;
-import dev.heddle.layers.Sequential;
+import dev.heddle.layers.Layer;
 import dev.heddle.training.Adam;
 import dev.heddle.training.ArrayDataset;
 import dev.heddle.training.Batch;
@@ -39,14 +39,17 @@ import picocli.CommandLine.Spec;
 @Command(name = "train", mixinStandardHelpOptions = true, description = "Train a model.", sortOptions = false,
         subcommands = TrainGptCommand.class)
 final class TrainCommand implements Callable<Integer> {
-    /** What can be trained. */
+    /** What can be trained: a model on a data set. */
     enum Task {
-        MNIST("mnist"), FASHION_MNIST("fashion-mnist"), DIGITS_MLP("digits-mlp"), XOR("xor");
+        MNIST("mnist", "cnn"), FASHION_MNIST("fashion-mnist", "cnn"), DIGITS_MLP("digits-mlp", "mlp"), VIT("vit", "vit"),
+        VIT_FASHION_MNIST("vit-fashion-mnist", "vit"), XOR("xor", "xor");
 
         private final String label;
+        private final String model;
 
-        Task(String label) {
+        Task(String label, String model) {
             this.label = label;
+            this.model = model;
         }
 
         @Override
@@ -113,12 +116,11 @@ final class TrainCommand implements Callable<Integer> {
         requireWritable(folder);
         long start = System.nanoTime();
         Init.seed(seed);
-        MnistData source = task == Task.FASHION_MNIST ? MnistData.fashionMnist() : MnistData.mnist();
+        MnistData source = MnistData.ofTask(task.label);
         Path files = xor ? null : source.locate(data);
         ArrayDataset train = xor ? xor() : source.train(files);
         ArrayDataset test = xor ? train : source.test(files);
-        String kind = xor ? "xor" : task == Task.DIGITS_MLP ? "mlp" : "cnn";
-        Sequential model = xor ? Models.xor() : Models.of(kind);
+        Layer model = Models.of(task.model);
         model.to(precision.dtype());
         Optimizer optimizer = Adam.of(model.parameters()).learningRate(rate).lossScaler(precision.scaler()).build();
         int classes = xor ? 2 : 10;
@@ -134,7 +136,7 @@ final class TrainCommand implements Callable<Integer> {
         double seconds = (System.nanoTime() - start) / 1e9;
 
         Path checkpoint = folder.resolve("model.safetensors");
-        Checkpoint.save(checkpoint, model, null, null, passes, Map.of("model", kind, "task", task.toString()));
+        Checkpoint.save(checkpoint, model, null, null, passes, Map.of("model", task.model, "task", task.toString()));
         try {
             Plots.lossCurve(folder.resolve("loss.png"), history);
             Plots.confusion(folder.resolve("confusion.png"), result.confusion());

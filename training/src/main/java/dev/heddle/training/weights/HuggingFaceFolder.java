@@ -55,6 +55,31 @@ final class HuggingFaceFolder {
         return config.path(key).isMissingNode() || config.path(key).isNull() ? otherwise : number(key);
     }
 
+    /** A positive number of config.json that need not be whole, or another one if it has none or null. */
+    double decimal(String key, double otherwise) {
+        JsonNode value = config.path(key);
+        if (value.isMissingNode() || value.isNull()) {
+            return otherwise;
+        }
+        if (!value.isNumber() || !(value.doubleValue() > 0 && value.doubleValue() < Double.POSITIVE_INFINITY)) {
+            throw new CheckpointException(folder.resolve("config.json") + ": " + key + " is " + value);
+        }
+        return value.doubleValue();
+    }
+
+    /** Whether config.json says yes; no if it says nothing. */
+    boolean flag(String key) {
+        return config.path(key).asBoolean(false);
+    }
+
+    /** Checks that config.json says nothing of something that our model does not know. */
+    void refuse(String key) {
+        JsonNode value = config.path(key);
+        if (!value.isMissingNode() && !value.isNull()) {
+            throw new CheckpointException(folder.resolve("config.json") + ": " + key + " is " + value + ", which is not known");
+        }
+    }
+
     /** Checks that a value of config.json, if there is one, is the only one that our model knows. */
     void require(String key, String only) {
         JsonNode value = config.path(key);

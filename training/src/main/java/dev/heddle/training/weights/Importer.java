@@ -25,7 +25,8 @@ final class Importer {
     /**
      * An import into a model.
      *
-     * @param prefix ahead of all names, as checkpoints have it that hold more than the model, such as a head; it may be absent
+     * @param prefix ahead of names, as checkpoints have it that hold more than the model, such as a head; it may be absent, from all
+     *     or from some
      * @param first the name of a tensor that every checkpoint has, to see whether the prefix is there
      */
     Importer(Layer model, Map<String, Tensor> checkpoint, String prefix, String first) {
@@ -39,16 +40,20 @@ final class Importer {
         return model.getClass().getSimpleName() + ": checkpoint tensor " + prefix + name;
     }
 
+    private String key(String theirs) {
+        return checkpoint.containsKey(prefix + theirs) ? prefix + theirs : theirs;
+    }
+
     /** A tensor of the checkpoint, which must be there in this shape. */
     Tensor take(String theirs, Shape shape) {
-        Tensor tensor = checkpoint.get(prefix + theirs);
+        Tensor tensor = checkpoint.get(key(theirs));
         if (tensor == null) {
             throw new CheckpointException(what(theirs) + " is missing");
         }
         if (!tensor.shape().equals(shape) || !tensor.dtype().isFloat()) {
             throw new CheckpointException(what(theirs) + " is " + tensor.spec() + ", expected are numbers of shape " + shape);
         }
-        taken.add(prefix + theirs);
+        taken.add(key(theirs));
         return tensor;
     }
 
@@ -73,9 +78,9 @@ final class Importer {
         copy(ours + ".bias", theirs + ".bias");
     }
 
-    /** Keys and values: two layers of theirs, one of ours with the keys first. */
+    /** Keys and values: two layers of theirs, one of ours with the keys first; with biases if ours has them. */
     void keyValue(String ours, String keys, String values) {
-        for (String part : List.of(".weight", ".bias")) {
+        for (String part : state.containsKey(ours + ".bias") ? List.of(".weight", ".bias") : List.of(".weight")) {
             long[] half = shape(ours + part).dims();
             half[0] /= 2;
             put(ours + part, Tensor.concat(0, take(keys + part, Shape.of(half)), take(values + part, Shape.of(half)))); // (2 C, ...)
@@ -84,7 +89,12 @@ final class Importer {
 
     /** Whether the checkpoint has a tensor. */
     boolean has(String theirs) {
-        return checkpoint.containsKey(prefix + theirs);
+        return checkpoint.containsKey(key(theirs));
+    }
+
+    /** Leaves one of our variables as it is. */
+    void leave(String ours) {
+        values.put(ours, state.get(ours).value());
     }
 
     /**

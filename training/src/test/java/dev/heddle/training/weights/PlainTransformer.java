@@ -53,10 +53,10 @@ final class PlainTransformer {
         return y;
     }
 
-    /** {@code x W^T + b} with {@code W (out, in)}, or {@code x W + b} with {@code W (in, out)}. */
+    /** {@code x W^T + b} with {@code W (out, in)}, or {@code x W + b} with {@code W (in, out)}; there may be no bias. */
     double[][] linear(double[][] x, String name, boolean inFirst) {
         double[] w = get(name + ".weight");
-        double[] b = get(name + ".bias");
+        double[] b = values.getOrDefault(name + ".bias", new double[w.length / x[0].length]);
         double[][] y = new double[x.length][b.length];
         for (int t = 0; t < x.length; t++) {
             for (int o = 0; o < b.length; o++) {
