@@ -14,16 +14,25 @@ API cuModuleLoadData(void** out, const void* image) {
   size_t n;
   memcpy(&n, (const char*) image + 8, 8);
   const char* folder = getenv("TMPDIR");
-  std::string path = std::string(folder ? folder : "/tmp") + "/heddle-stand-in-XXXXXX";
-  int file = mkstemp(&path[0]);
-  if (file < 0) return complain(OUT_OF_MEMORY, "cannot write %s", path.c_str());
   const char* bytes = (const char*) image + 16;
-  size_t at = 0;
-  for (ssize_t wrote; at < n && (wrote = write(file, bytes + at, n - at)) > 0;) at += wrote;
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(file);
-  unlink(path.c_str());
-  if (!library) return complain(INVALID_IMAGE, "%s", dlerror());
+  void* library = nullptr;
+  bool loaded = true;
+  // A kernel was once seen with another's parameters: should the loader take a new file for one deleted since, it gets another file.
+  for (int attempt = 0; loaded && attempt < 4; attempt++) {
+    std::string path = std::string(folder ? folder : "/tmp") + "/heddle-stand-in-XXXXXX";
+    int file = mkstemp(&path[0]);
+    if (file < 0) return complain(OUT_OF_MEMORY, "cannot write %s", path.c_str());
+    size_t at = 0;
+    for (ssize_t wrote; at < n && (wrote = write(file, bytes + at, n - at)) > 0;) at += wrote;
+    library = at == n ? dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
+    if (at < n || !library) complain(INVALID_IMAGE, "%s", at < n ? "cannot write the whole module" : dlerror());
+    close(file);
+    unlink(path.c_str());
+    if (!library) return INVALID_IMAGE;
+    loaded = false;
+    for (Module* other : driver.modules) loaded |= other->library == library;
+  }
+  if (loaded) return complain(INVALID_IMAGE, "the loader gave another module's file");
   auto m = std::make_shared<Module>();
   m->library = library;
   m->table = (const StandInModule*) dlsym(library, "heddle_module");
