@@ -58,7 +58,7 @@ public final class VisionTransformer extends Layer {
     private final LayerNorm norm;
     private final Linear head;
 
-    /** A model with random weights, normal, of standard deviation 0.02, cut off at twice that. */
+    /** A model with random weights: matrices by Glorot and Bengio's rule, vectors of positions normal, of standard deviation 0.02. */
     public VisionTransformer(Config config) {
         this.config = config;
         int dim = config.dim;
@@ -76,7 +76,7 @@ public final class VisionTransformer extends Layer {
             if (name.endsWith("bias")) {
                 variable.set(Init.zeros(variable.shape().dims()));
             } else if (name.endsWith("weight") && variable.shape().rank() == 2) {
-                variable.set(Init.truncatedNormal(0, STD, variable.shape().dims()));
+                variable.set(Init.xavierUniform(1, variable.shape().dims()));
             }
         });
         Variable.settle(parameters());

@@ -92,6 +92,15 @@ class HeddleTest {
         assertEquals(1, heddle("predict", "--model", run.resolve("model.safetensors").toString(), run.resolve("model.safetensors").toString()));
         assertOneLine("is no image");
 
+        Path vit = folder.resolve("vit");
+        out.getBuffer().setLength(0);
+        assertEquals(0, heddle("train", "vit", "--data", data.toString(), "--out", vit.toString(), "--epochs", "3", "--batch-size", "8",
+                "--device", "cpu", "--json"), err.toString());
+        JsonNode json = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
+        assertTrue(json.get("test_accuracy").asDouble() > 0.4, "by chance it were 0.1: " + json);
+        assertEquals(0, heddle("predict", "--model", vit.resolve("model.safetensors").toString(), three.toString()), err.toString());
+        assertTrue(out.toString().contains("three.png: "), out.toString());
+
         byte[] whole = Files.readAllBytes(data.resolve("train-images-idx3-ubyte"));
         Files.write(data.resolve("train-images-idx3-ubyte"), java.util.Arrays.copyOf(whole, whole.length - 1));
         assertEquals(1, heddle("train", "digits-mlp", "--data", data.toString(), "--out", run.toString()));
