@@ -16,8 +16,8 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/** Writes text with a model that {@code heddle train gpt} has saved. */
-@Command(name = "generate", mixinStandardHelpOptions = true, description = "Write text with a trained GPT.", sortOptions = false)
+/** Writes text with a model that {@code heddle train gpt} or {@code heddle train lstm} has saved. */
+@Command(name = "generate", mixinStandardHelpOptions = true, description = "Write text with a trained GPT or LSTM.", sortOptions = false)
 final class GenerateCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
@@ -50,16 +50,25 @@ final class GenerateCommand implements Callable<Integer> {
     public Integer call() {
         Device.use(Device.parse(device));
         Map<String, String> metadata = SafeTensors.read(file).metadata();
-        if (!metadata.getOrDefault("model", "").equals("gpt")) {
-            throw new CheckpointException(file + ": holds a model '" + metadata.getOrDefault("model", "") + "' that writes no text");
+        String kind = metadata.getOrDefault("model", "");
+        if (!kind.equals("gpt") && !kind.equals("lstm")) {
+            throw new CheckpointException(file + ": holds a model '" + kind + "' that writes no text");
         }
         Vocabulary vocabulary = Vocabulary.parse(metadata.getOrDefault("tokenizer", ""));
-        Gpt model = new Gpt(new Gpt.Config(vocabulary.size(), number(metadata, "context"), number(metadata, "layers"),
-                number(metadata, "heads"), number(metadata, "dim"), 0));
-        Checkpoint.load(file, model, null, null);
+        TextGenerator generator;
+        if (kind.equals("gpt")) {
+            Gpt model = new Gpt(new Gpt.Config(vocabulary.size(), number(metadata, "context"), number(metadata, "layers"),
+                    number(metadata, "heads"), number(metadata, "dim"), 0));
+            Checkpoint.load(file, model, null, null);
+            generator = new TextGenerator(model, vocabulary.tokenizer(), temperature, topK, topP, seed);
+        } else {
+            CharLstm model = new CharLstm(vocabulary.size(), number(metadata, "dim"), number(metadata, "layers"), 0);
+            Checkpoint.load(file, model, null, null);
+            generator = new TextGenerator(model, vocabulary.tokenizer(), temperature, topK, topP, seed);
+        }
         PrintWriter out = spec.commandLine().getOut();
         out.print(prompt);
-        new TextGenerator(model, vocabulary.tokenizer(), temperature, topK, topP, seed).generate(prompt, count, piece -> {
+        generator.generate(prompt, count, piece -> {
             out.print(piece);
             out.flush();
         });

@@ -43,6 +43,15 @@ final class Plots {
         write(file, BitmapEncoder.getBufferedImage(chart));
     }
 
+    /** What was and what was forecast, from a step of the series on. */
+    static void forecast(Path file, int first, double[] actual, double[] forecast) {
+        XYChart chart = new XYChartBuilder().width(900).height(500).title("forecast").xAxisTitle("step").yAxisTitle("value").build();
+        double[] steps = IntStream.range(first, first + actual.length).asDoubleStream().toArray();
+        chart.addSeries("actual", steps, actual).setMarker(SeriesMarkers.NONE);
+        chart.addSeries("forecast, one step ahead", steps, forecast).setMarker(SeriesMarkers.NONE);
+        write(file, BitmapEncoder.getBufferedImage(chart));
+    }
+
     /** Counts of predictions (columns) by label (rows), darker for more. */
     static void confusion(Path file, long[][] counts) {
         int n = counts.length;

@@ -4,6 +4,7 @@ package dev.heddle.samples;
 import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Gpt;
 import dev.heddle.layers.KeyValueCache;
+import dev.heddle.layers.RecurrentLayer;
 import dev.heddle.training.text.Tokenizer;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -11,6 +12,8 @@ import java.util.List;
 import java.util.PriorityQueue;
 import java.util.SplittableRandom;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /**
  * Samples from the model's distribution, made sharper by a low temperature, and cut to its {@code topK} likeliest tokens and to
@@ -20,7 +23,14 @@ final class TextGenerator {
     private static final char INCOMPLETE = '\uFFFD'; // what the first bytes of a character are decoded to
     private static final int LONGEST_CHARACTER = 4; // bytes, so tokens at most
 
-    private final Gpt model;
+    /** A model that has read some tokens. */
+    private interface Reader {
+        /** Reads on; the logits of what follows the last token. */
+        float[] next(int[] tokens);
+    }
+
+    private final Supplier<Reader> readers;
+    private final int context; // how many tokens a reader can read
     private final Tokenizer tokenizer;
     private final double temperature;
     private final int topK;
@@ -29,10 +39,22 @@ final class TextGenerator {
 
     /** Temperature 0 always takes the likeliest token. */
     TextGenerator(Gpt model, Tokenizer tokenizer, double temperature, int topK, double topP, long seed) {
+        this(() -> new GptReader(model), model.config().context(), tokenizer, temperature, topK, topP, seed);
+        model.eval();
+    }
+
+    /** The same with an LSTM. */
+    TextGenerator(CharLstm model, Tokenizer tokenizer, double temperature, int topK, double topP, long seed) {
+        this(() -> new LstmReader(model), Integer.MAX_VALUE, tokenizer, temperature, topK, topP, seed);
+        model.eval();
+    }
+
+    private TextGenerator(Supplier<Reader> readers, int context, Tokenizer tokenizer, double temperature, int topK, double topP, long seed) {
         if (!(temperature >= 0) || topK < 1 || !(topP > 0 && topP <= 1)) {
             throw new IllegalArgumentException("generate: temperature " + temperature + ", top-k " + topK + ", top-p " + topP);
         }
-        this.model = model;
+        this.readers = readers;
+        this.context = context;
         this.tokenizer = tokenizer;
         this.temperature = temperature;
         this.topK = topK;
@@ -49,19 +71,20 @@ final class TextGenerator {
 
     /** Gives text to a consumer as it comes. */
     void generate(String prompt, int count, Consumer<String> consumer) {
-        model.eval();
-        int context = model.config().context();
         int[] history = tokenizer.encode(prompt.isEmpty() ? "\n" : prompt);
         history = Arrays.copyOfRange(history, Math.max(0, history.length - context / 2), history.length);
-        List<KeyValueCache> caches = model.caches();
-        int[] pending = history; // tokens that the caches have not seen
+        Reader reader = readers.get();
+        int read = 0;
+        int[] pending = history; // tokens that the reader has not seen
         int told = history.length; // tokens that the consumer has seen
         for (int i = 0; i < count; i++) {
-            if (caches.getFirst().length() + pending.length > context) { // full: go on from the second half
-                caches = model.caches();
+            if (read + pending.length > context) { // full: go on from the second half
+                reader = readers.get();
+                read = 0;
                 pending = Arrays.copyOfRange(history, history.length - context / 2, history.length);
             }
-            int next = sample(logits(pending, caches));
+            read += pending.length;
+            int next = sample(reader.next(pending));
             pending = new int[] {next};
             history = Arrays.copyOf(history, history.length + 1);
             history[history.length - 1] = next;
@@ -74,12 +97,45 @@ final class TextGenerator {
         }
     }
 
-    /** Logits of what follows the last token. */
-    private float[] logits(int[] tokens, List<KeyValueCache> caches) {
-        Tensor x = Tensor.of(Arrays.stream(tokens).asLongStream().toArray(), 1, tokens.length); // (1, T)
-        float[] logits = model.forward(x, caches).slice(1, tokens.length - 1, tokens.length).toFloatArray(); // (1, 1, vocabulary)
-        caches.forEach(KeyValueCache::settle);
-        return logits;
+    private static Tensor batch(int[] tokens) {
+        return Tensor.of(Arrays.stream(tokens).asLongStream().toArray(), 1, tokens.length); // (1, T)
+    }
+
+    /** Keys and values of what was read. */
+    private static final class GptReader implements Reader {
+        private final Gpt model;
+        private final List<KeyValueCache> caches;
+
+        GptReader(Gpt model) {
+            this.model = model;
+            caches = model.caches();
+        }
+
+        @Override
+        public float[] next(int[] tokens) {
+            float[] logits = model.forward(batch(tokens), caches).slice(1, tokens.length - 1, tokens.length).toFloatArray(); // (1, 1, vocabulary)
+            caches.forEach(KeyValueCache::settle);
+            return logits;
+        }
+    }
+
+    /** The states behind what was read. */
+    private static final class LstmReader implements Reader {
+        private final CharLstm model;
+        private List<Tensor> states;
+
+        LstmReader(CharLstm model) {
+            this.model = model;
+        }
+
+        @Override
+        public float[] next(int[] tokens) {
+            RecurrentLayer.Result run = model.forward(batch(tokens), states);
+            Tensor logits = run.output().slice(1, tokens.length - 1, tokens.length); // (1, 1, vocabulary)
+            states = run.states().stream().map(Tensor::detach).toList(); // without the recipe, which would reach back to the first token
+            Tensor.eval(Stream.concat(Stream.of(logits), states.stream()).toArray(Tensor[]::new));
+            return logits.toFloatArray();
+        }
     }
 
     private int sample(float[] logits) {

@@ -37,7 +37,7 @@ import picocli.CommandLine.Spec;
 
 /** Trains one of the sample models on real data, and says how well it did. */
 @Command(name = "train", mixinStandardHelpOptions = true, description = "Train a model.", sortOptions = false,
-        subcommands = TrainGptCommand.class)
+        subcommands = {TrainGptCommand.class, TrainLstmCommand.class, TrainForecastCommand.class})
 final class TrainCommand implements Callable<Integer> {
     /** What can be trained: a model on a data set. */
     enum Task {
@@ -63,7 +63,7 @@ final class TrainCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(arity = "0..1", paramLabel = "TASK", description = "One of ${COMPLETION-CANDIDATES}; or gpt, which has options of its own.", converter = TaskConverter.class,
+    @Parameters(arity = "0..1", paramLabel = "TASK", description = "One of ${COMPLETION-CANDIDATES}; or gpt, lstm or forecast, which have options of their own.", converter = TaskConverter.class,
             completionCandidates = TaskConverter.class)
     private Task task;
 

@@ -185,6 +185,48 @@ class HeddleTest {
     }
 
     @Test
+    void anLstmLearnsATextAndWritesLikeIt() throws IOException {
+        Path text = Files.writeString(folder.resolve("text"), "The quick brown fox jumps over the lazy dog.\n".repeat(200));
+        String[] train = {"train", "lstm", "--device", "cpu", "--text", text.toString(), "--layers", "1", "--dim", "32", "--context", "32",
+            "--steps", "150", "--batch-size", "8", "--lr", "0.02", "--json", "--out", folder.resolve("a").toString()};
+        assertEquals(0, heddle(train), err.toString());
+        JsonNode json = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
+        assertTrue(json.get("validation_loss").asDouble() < 0.5, json.toString());
+        train[train.length - 1] = folder.resolve("b").toString();
+        assertEquals(0, heddle(train), err.toString());
+        assertEquals(-1, Files.mismatch(folder.resolve("a/model.safetensors"), folder.resolve("b/model.safetensors")), "same seed, same model");
+        out.getBuffer().setLength(0);
+        String model = folder.resolve("a/model.safetensors").toString();
+        assertEquals(0, heddle("generate", "The quick", "--model", model, "--device", "cpu", "--temperature", "0", "--count", "60"), err.toString());
+        assertTrue(out.toString().startsWith("The quick brown fox jumps over the lazy dog.\nThe quick"), out.toString());
+        assertEquals(1, heddle("train", "lstm", "--dim", "0"));
+        assertOneLine("--dim 0");
+    }
+
+    @Test
+    void aSeriesIsForecastBetterThanByRepeatingIt() throws IOException {
+        Random random = new Random(1);
+        StringBuilder csv = new StringBuilder("step,other,level\n");
+        for (int t = 0; t < 300; t++) {
+            csv.append(t).append(",x,").append(0.1 * t + 5 * Math.sin(t * Math.PI / 6) + 0.1 * random.nextGaussian()).append('\n');
+        }
+        Path data = Files.writeString(folder.resolve("series.csv"), csv);
+        assertEquals(0, heddle("train", "forecast", "--device", "cpu", "--data", data.toString(), "--column", "level", "--window", "13", "--dim", "12",
+                "--epochs", "20", "--json", "--out", folder.resolve("run").toString()), err.toString());
+        JsonNode json = new ObjectMapper().readTree(out.toString().strip().lines().reduce((a, b) -> b).orElseThrow());
+        assertTrue(json.get("test_rmse").asDouble() < 0.3 * json.get("naive_rmse").asDouble(), json.toString());
+        assertEquals(900, ImageIO.read(folder.resolve("run/forecast.png").toFile()).getWidth());
+        assertEquals(1, heddle("train", "forecast", "--data", data.toString(), "--column", "none", "--out", folder.toString()));
+        assertOneLine("no column 'none' among [step, other, level]");
+        err.getBuffer().setLength(0);
+        assertEquals(1, heddle("train", "forecast", "--data", data.toString(), "--column", "other", "--out", folder.toString()));
+        assertOneLine("line 2 has no number in column 'other'");
+        err.getBuffer().setLength(0);
+        assertEquals(1, heddle("train", "forecast", "--data", data.toString(), "--window", "250", "--out", folder.toString()));
+        assertOneLine("is too short for --window 250");
+    }
+
+    @Test
     void whatMakesNoSenseIsSaid() throws IOException {
         assertEquals(2, heddle("train", "xor", "--colour"));
         assertOneLine("Unknown option: '--colour'");
