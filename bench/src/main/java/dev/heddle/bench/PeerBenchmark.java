@@ -36,7 +36,8 @@ public final class PeerBenchmark {
         ObjectMapper json = new ObjectMapper();
         ObjectNode report = json.createObjectNode();
         report.put("date", java.time.LocalDate.now().toString()).put("processors", Runtime.getRuntime().availableProcessors())
-                .put("cpu", cpuModel()).put("java", Runtime.version().toString()).put("rounds", rounds).put("seconds", seconds)
+                .put("cpu", cpuModel()).put("java", Runtime.version().toString())
+                .put("java_options", System.getenv().getOrDefault("JDK_JAVA_OPTIONS", "")).put("rounds", rounds).put("seconds", seconds)
                 .put("peer", "libtorch 2.10.0 (bytedeco 1.5.13), " + (preload() == null ? "its own OpenBLAS" : "preloaded " + preloadNames()));
         List<Workload> workloads = arguments.length < 4 ? List.of(Workload.values())
                 : Arrays.stream(arguments[3].split(",")).map(name -> Workload.valueOf(name.toUpperCase(Locale.ROOT))).toList();
