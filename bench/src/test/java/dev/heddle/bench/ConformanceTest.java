@@ -9,9 +9,13 @@ import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.layers.Bert;
 import dev.heddle.layers.Gpt;
+import dev.heddle.layers.Gru;
 import dev.heddle.layers.Init;
 import dev.heddle.layers.Layer;
 import dev.heddle.layers.Llama;
+import dev.heddle.layers.Lstm;
+import dev.heddle.layers.RecurrentLayer;
+import dev.heddle.layers.Rnn;
 import dev.heddle.layers.Transformer;
 import dev.heddle.layers.VisionTransformer;
 import java.util.Arrays;
@@ -21,6 +25,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @EnabledOnOs(value = OS.LINUX, architectures = "amd64", disabledReason = "libtorch is fetched for Linux on x86-64 only")
 class ConformanceTest {
@@ -123,5 +129,19 @@ class ConformanceTest {
         conforms(model, model.forward(s, n, t).keep(),
                 peer -> peer.transformer(LibTorchModels.longs(source, 2, 7), lengths, LibTorchModels.longs(target, 2, 5), 2, 3),
                 model.loss(s, n, t, Tensor.of(next, 2, 5)), logits -> LibTorchModels.smoothedLoss(logits, next));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"tanh", "relu", "lstm", "gru"})
+    void recurrent(String kind) {
+        Init.seed(6);
+        RecurrentLayer model = switch (kind) {
+            case "lstm" -> new Lstm(5, 7, 2, true, 0);
+            case "gru" -> new Gru(5, 7, 2, true, 0);
+            default -> new Rnn(5, 7, 2, true, 0, kind.equals("relu"));
+        };
+        double[] x = factors(18 * 6 * 5);
+        conforms(model, model.forward(Tensor.of(x, 18, 6, 5).to(DType.F32)).keep(), peer -> peer.recurrent(kind, LibTorchModels.doubles(x, 18, 6, 5), 7),
+                null, null);
     }
 }

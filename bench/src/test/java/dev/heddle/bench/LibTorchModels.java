@@ -59,6 +59,20 @@ final class LibTorchModels {
         return weight;
     }
 
+    // ---- recurrent layers, which libtorch has
+
+    /** Two layers in both directions, from states of 0: {@code (B, T, in)} to {@code (B, T, 2 hidden)}. */
+    Tensor recurrent(String kind, Tensor x, long hidden) {
+        TensorVector parameters = new TensorVector(weights.values().toArray(new Tensor[0]));
+        Tensor zeros = torch.zeros(4, x.size(0), hidden).to(torch.ScalarType.Double);
+        return switch (kind) {
+            case "lstm" -> torch.lstm(x, new TensorVector(zeros, zeros), parameters, true, 2, 0, true, true, true).get0();
+            case "gru" -> torch.gru(x, zeros, parameters, true, 2, 0, true, true, true).get0();
+            case "relu" -> torch.rnn_relu(x, zeros, parameters, true, 2, 0, true, true, true).get0();
+            default -> torch.rnn_tanh(x, zeros, parameters, true, 2, 0, true, true, true).get0();
+        };
+    }
+
     // ---- parts
 
     private Tensor linear(Tensor x, String name) {
