@@ -37,7 +37,7 @@ tr ':' '\n' < samples/target/classpath.txt | grep -vE '/(dnnl|javacpp|pdfbox|pdf
 junit=$(sed -n 's|.*<junit.version>5\.\(.*\)</junit.version>.*|1.\1|p' pom.xml)
 mvn -q -B -N dependency:copy -Dartifact=org.junit.platform:junit-platform-console-standalone:"$junit" -DoutputDirectory="$top/lib"
 
-cp -r engine/testing/target/test-classes "$top/tests/engine"
+cp -r engine/conformance/target/test-classes "$top/tests/engine"
 if [ -d kernels/target/test-classes ]; then cp -r kernels/target/test-classes "$top/tests/kernels"; fi
 mnist=${XDG_CACHE_HOME:-$HOME/.cache}/heddle/mnist
 if [ -f "$mnist/train-images-idx3-ubyte" ]; then
