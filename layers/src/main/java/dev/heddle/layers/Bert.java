@@ -61,14 +61,7 @@ public final class Bert extends Layer {
                     new LayerNorm(dim, EPS), new FeedForward(dim, config.hidden, Activations::gelu), config.dropout, false)));
         }
         pooler = config.pooler ? child("pooler", new Linear(dim, dim)) : null;
-        namedParameters().forEach((name, variable) -> {
-            if (name.endsWith("bias")) {
-                variable.set(Init.zeros(variable.shape().dims()));
-            } else if (name.endsWith("weight") && !name.contains("norm")) {
-                variable.set(Init.normal(0, STD, variable.shape().dims()));
-            }
-        });
-        Variable.settle(parameters());
+        Init.linears(this, shape -> Init.normal(0, STD, shape));
     }
 
     /**
@@ -78,10 +71,7 @@ public final class Bert extends Layer {
      * @throws IllegalArgumentException if there is no such size
      */
     public static Bert named(String size) {
-        if (!SIZES.containsKey(size)) {
-            throw new IllegalArgumentException("bert: no size '" + size + "'; there are " + SIZES.keySet().stream().sorted().toList());
-        }
-        return new Bert(SIZES.get(size));
+        return new Bert(Sizes.get(SIZES, "bert", size));
     }
 
     /** What the model is made of. */

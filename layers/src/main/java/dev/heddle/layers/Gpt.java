@@ -62,10 +62,7 @@ public final class Gpt extends Layer {
      * @throws IllegalArgumentException if there is no such size
      */
     public static Gpt named(String size) {
-        if (!SIZES.containsKey(size)) {
-            throw new IllegalArgumentException("gpt: no size '" + size + "'; there are " + SIZES.keySet().stream().sorted().toList());
-        }
-        return new Gpt(SIZES.get(size));
+        return new Gpt(Sizes.get(SIZES, "gpt", size));
     }
 
     private void initialize(TransformerBlock block) {

@@ -5,6 +5,8 @@ import dev.heddle.engine.Generator;
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.ShapeException;
 import dev.heddle.engine.Tensor;
+import dev.heddle.engine.Variable;
+import java.util.function.Function;
 
 /**
  * Initialisers, all {@code F32}. Weights are {@code (out, in, *kernel)}: the fan-in is {@code in * kernel}, the fan-out
@@ -129,6 +131,18 @@ public final class Init {
             }
         }
         return Tensor.of(values, shape);
+    }
+
+    /** Sets the weights of all linear layers under a layer to what {@code weight} makes of their shapes, and all biases to 0. */
+    static void linears(Layer layer, Function<long[], Tensor> weight) {
+        layer.namedParameters().forEach((name, variable) -> {
+            if (name.endsWith("bias")) {
+                variable.set(zeros(variable.shape().dims()));
+            } else if (name.endsWith("weight") && variable.shape().rank() == 2) {
+                variable.set(weight.apply(variable.shape().dims()));
+            }
+        });
+        Variable.settle(layer.parameters());
     }
 
     /** The bound of PyTorch's default for linear and convolution layers: {@code 1 / sqrt(fanIn)}, for weight and bias. */

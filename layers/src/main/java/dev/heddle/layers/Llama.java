@@ -79,10 +79,7 @@ public final class Llama extends Layer {
      * @throws IllegalArgumentException if there is no such size
      */
     public static Config config(String size) {
-        if (!SIZES.containsKey(size)) {
-            throw new IllegalArgumentException("llama: no size '" + size + "'; there are " + SIZES.keySet().stream().sorted().toList());
-        }
-        return SIZES.get(size);
+        return Sizes.get(SIZES, "llama", size);
     }
 
     /** What the model is made of. */

@@ -55,14 +55,7 @@ public final class Transformer extends Layer {
         for (int i = 0; i < config.layers; i++) {
             decoder.add(child("decoder" + i, new TransformerDecoderLayer(dim, config.heads, config.hidden, config.dropout)));
         }
-        namedParameters().forEach((name, variable) -> {
-            if (name.endsWith("bias")) {
-                variable.set(Init.zeros(variable.shape().dims()));
-            } else if (name.endsWith("weight") && variable.shape().rank() == 2) {
-                variable.set(Init.xavierUniform(1, variable.shape().dims()));
-            }
-        });
-        Variable.settle(parameters());
+        Init.linears(this, shape -> Init.xavierUniform(1, shape));
     }
 
     /**
@@ -72,10 +65,7 @@ public final class Transformer extends Layer {
      * @throws IllegalArgumentException if there is no such size
      */
     public static Transformer named(String size) {
-        if (!SIZES.containsKey(size)) {
-            throw new IllegalArgumentException("transformer: no size '" + size + "'; there are " + SIZES.keySet().stream().sorted().toList());
-        }
-        return new Transformer(SIZES.get(size));
+        return new Transformer(Sizes.get(SIZES, "transformer", size));
     }
 
     /** What the model is made of. */

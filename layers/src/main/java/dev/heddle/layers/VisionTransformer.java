@@ -72,14 +72,7 @@ public final class VisionTransformer extends Layer {
         }
         norm = child("norm", new LayerNorm(dim, EPS));
         head = child("head", new Linear(dim, config.classes));
-        namedParameters().forEach((name, variable) -> {
-            if (name.endsWith("bias")) {
-                variable.set(Init.zeros(variable.shape().dims()));
-            } else if (name.endsWith("weight") && variable.shape().rank() == 2) {
-                variable.set(Init.xavierUniform(1, variable.shape().dims()));
-            }
-        });
-        Variable.settle(parameters());
+        Init.linears(this, shape -> Init.xavierUniform(1, shape));
     }
 
     /**
@@ -89,10 +82,7 @@ public final class VisionTransformer extends Layer {
      * @throws IllegalArgumentException if there is no such size
      */
     public static VisionTransformer named(String size) {
-        if (!SIZES.containsKey(size)) {
-            throw new IllegalArgumentException("vision transformer: no size '" + size + "'; there are " + SIZES.keySet().stream().sorted().toList());
-        }
-        return new VisionTransformer(SIZES.get(size));
+        return new VisionTransformer(Sizes.get(SIZES, "vision transformer", size));
     }
 
     /** What the model is made of. */

@@ -150,7 +150,7 @@ final class TrainGptCommand implements Callable<Integer> {
         long start = System.nanoTime();
         double trainLoss = train(model, optimizer, scaler, schedule, train, err);
         double seconds = (System.nanoTime() - start) / 1e9;
-        double validationLoss = validate(model, validation);
+        double validationLoss = Validation.loss(model, validation, model::loss);
         double rate = (double) steps * accumulate * batchSize * context / seconds;
         Path file = out.resolve("model.safetensors");
         Checkpoint.save(file, model, null, null, 1, Map.of("model", "gpt", "tokenizer", vocabulary.description(), "context", "" + context,
@@ -212,21 +212,5 @@ final class TrainGptCommand implements Callable<Integer> {
     private static Gradients gradients(Gpt model, LossScaler scaler, Batch batch) {
         Tensor loss = model.loss(batch.input(), batch.target());
         return scaler == null ? loss.backward() : scaler.backward(loss);
-    }
-
-    private static double validate(Gpt model, DataLoader loader) {
-        model.eval();
-        double sum = 0;
-        long count = 0;
-        try (DataLoader.Batches batches = loader.iterator()) {
-            while (batches.hasNext()) {
-                Batch batch = batches.next();
-                try (Tensor loss = model.loss(batch.input(), batch.target())) {
-                    sum += loss.item() * batch.size();
-                    count += batch.size();
-                }
-            }
-        }
-        return sum / count;
     }
 }

@@ -4,10 +4,8 @@ package dev.heddle.samples;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.heddle.engine.Debug;
 import dev.heddle.engine.Device;
-import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Init;
 import dev.heddle.training.Adam;
-import dev.heddle.training.Batch;
 import dev.heddle.training.Checkpoint;
 import dev.heddle.training.DataLoader;
 import dev.heddle.training.History;
@@ -99,7 +97,7 @@ final class TrainLstmCommand implements Callable<Integer> {
         History history = Trainer.of(model, optimizer, CharLstm::loss).progress(System.err)
                 .afterEpoch(epoch -> optimizer.learningRate(learningRate * Math.pow(0.1, (double) epoch.number() / parts))).fit(train, parts);
         double seconds = (System.nanoTime() - start) / 1e9;
-        double validationLoss = validate(model, validation);
+        double validationLoss = Validation.loss(model, validation, (x, y) -> CharLstm.loss(model.forward(x), y));
         double rate = history.samplesPerSecond() * context;
         Path file = out.resolve("model.safetensors");
         Checkpoint.save(file, model, null, null, 1,
@@ -115,21 +113,5 @@ final class TrainLstmCommand implements Callable<Integer> {
         }
         print.flush();
         return 0;
-    }
-
-    private static double validate(CharLstm model, DataLoader loader) {
-        model.eval();
-        double sum = 0;
-        long count = 0;
-        try (DataLoader.Batches batches = loader.iterator()) {
-            while (batches.hasNext()) {
-                Batch batch = batches.next();
-                try (Tensor loss = CharLstm.loss(model.forward(batch.input()), batch.target())) {
-                    sum += loss.item() * batch.size();
-                    count += batch.size();
-                }
-            }
-        }
-        return sum / count;
     }
 }

@@ -21,7 +21,6 @@ import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -66,25 +65,17 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
             description.putArray("data_offsets").add(end).add(end + spec.bytes());
             end += spec.bytes();
         }
-        Path target = file.toAbsolutePath();
-        Path temporary = null;
         try {
-            Files.createDirectories(target.getParent());
-            temporary = Files.createTempFile(target.getParent(), target.getFileName().toString(), ".tmp");
-            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
+            AtomicFile.write(file, channel -> {
                 byte[] json = padded(JSON.writeValueAsBytes(header));
-                write(channel, ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(0, json.length));
-                write(channel, ByteBuffer.wrap(json));
+                AtomicFile.write(channel, ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(0, json.length));
+                AtomicFile.write(channel, ByteBuffer.wrap(json));
                 for (Tensor tensor : tensors.values()) {
                     write(channel, tensor);
                 }
-                channel.force(true);
-            }
-            Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            });
         } catch (IOException e) {
             throw new CheckpointException(file + ": cannot be written: " + e, e);
-        } finally {
-            delete(temporary);
         }
     }
 
@@ -101,24 +92,8 @@ public record SafeTensors(Map<String, Tensor> tensors, Map<String, String> metad
             MemorySegment bytes = arena.allocate(Math.max(1, length));
             tensor.copyTo(bytes);
             for (long from = 0; from < length; from += CHUNK) {
-                write(channel, bytes.asSlice(from, Math.min(CHUNK, length - from)).asByteBuffer());
+                AtomicFile.write(channel, bytes.asSlice(from, Math.min(CHUNK, length - from)).asByteBuffer());
             }
-        }
-    }
-
-    private static void write(FileChannel channel, ByteBuffer bytes) throws IOException {
-        while (bytes.hasRemaining()) {
-            channel.write(bytes);
-        }
-    }
-
-    private static void delete(Path temporary) {
-        try {
-            if (temporary != null) {
-                Files.deleteIfExists(temporary);
-            }
-        } catch (IOException e) {
-            org.slf4j.LoggerFactory.getLogger(SafeTensors.class).warn("{} could not be removed: {}", temporary, e.toString());
         }
     }
 

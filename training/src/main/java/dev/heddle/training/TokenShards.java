@@ -12,7 +12,6 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
@@ -66,13 +65,9 @@ public final class TokenShards {
         boolean wide = vocabulary > 1 << 16;
         ByteBuffer header = ByteBuffer.allocate(begin(description.length)).order(ByteOrder.LITTLE_ENDIAN);
         header.putLong(MAGIC).putInt(VERSION).putInt(wide ? 4 : 2).putLong(count).putInt(vocabulary).putInt(description.length).put(description);
-        Path target = file.toAbsolutePath();
-        Path temporary = null;
         try {
-            Files.createDirectories(target.getParent());
-            temporary = Files.createTempFile(target.getParent(), target.getFileName().toString(), ".tmp");
-            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
-                write(channel, header.rewind());
+            AtomicFile.write(file, channel -> {
+                AtomicFile.write(channel, header.rewind());
                 ByteBuffer chunk = ByteBuffer.allocateDirect(CHUNK * 4).order(ByteOrder.LITTLE_ENDIAN);
                 for (int i = 0; i < count;) {
                     chunk.clear();
@@ -86,31 +81,11 @@ public final class TokenShards {
                             chunk.putShort((short) tokens[i]);
                         }
                     }
-                    write(channel, chunk.flip());
+                    AtomicFile.write(channel, chunk.flip());
                 }
-                channel.force(true);
-            }
-            Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            });
         } catch (IOException e) {
             throw new DatasetException(file + ": cannot be written: " + e, e);
-        } finally {
-            delete(temporary);
-        }
-    }
-
-    private static void write(FileChannel channel, ByteBuffer bytes) throws IOException {
-        while (bytes.hasRemaining()) {
-            channel.write(bytes);
-        }
-    }
-
-    private static void delete(Path temporary) {
-        try {
-            if (temporary != null) {
-                Files.deleteIfExists(temporary);
-            }
-        } catch (IOException e) {
-            org.slf4j.LoggerFactory.getLogger(TokenShards.class).warn("{} could not be removed: {}", temporary, e.toString());
         }
     }
 

@@ -47,8 +47,8 @@ final class CudaBatchNorm implements FusedKernels {
         static Descriptors of(Layout x) {
             Shape shape = x.shape();
             Layout image = shape.rank() > 2 ? x : Layout.contiguous(new Spec(x.dtype(), Shape.of(shape.dim(0), shape.dim(1), 1, 1)));
-            int type = CudaConvolution.type(x.dtype());
-            int wide = CudaConvolution.type(x.dtype().computeType());
+            int type = Cudnn.dataType(x.dtype());
+            int wide = Cudnn.dataType(x.dtype().computeType());
             return new Descriptors(CudaConvolution.tensor(type, image, channelsLast(x)), CudaConvolution.channels(wide, image));
         }
 

@@ -69,7 +69,7 @@ final class CudaConvolution implements Kernel {
 
     /** Whether cuDNN takes a convolution: the same padding at both ends of an axis. */
     static boolean supports(Convolution op, DType dtype) {
-        return type(dtype) >= 0 && op.window().before().equals(op.window().after());
+        return Cudnn.dataType(dtype) >= 0 && op.window().before().equals(op.window().after());
     }
 
     /** Whether its operands should lie channels-last. */
@@ -96,7 +96,7 @@ final class CudaConvolution implements Kernel {
         Layout y = op.direction() == Direction.FORWARD ? out : in.get(op.direction() == Direction.BACKWARD_DATA ? 0 : 1);
         Layout w = op.direction() == Direction.BACKWARD_WEIGHTS ? out : in.get(1);
         DType dtype = out.dtype();
-        int type = type(dtype);
+        int type = Cudnn.dataType(dtype);
         int math = dtype == DType.F32 && !TF32 ? Cudnn.CUDNN_FMA_MATH : dtype == DType.F64 ? Cudnn.CUDNN_DEFAULT_MATH : Cudnn.CUDNN_TENSOR_OP_MATH;
         Window window = op.window();
         boolean wide = dtype == DType.F64;
@@ -132,16 +132,6 @@ final class CudaConvolution implements Kernel {
             return false;
         }
         return CudnnTrial.succeeds(memory, "the bias of a convolution", this, bytes[0], bytes[2], bytes[1], bytes[1], workspaceBytes);
-    }
-
-    static int type(DType dtype) {
-        return switch (dtype) {
-            case F32 -> Cudnn.CUDNN_DATA_FLOAT;
-            case F64 -> Cudnn.CUDNN_DATA_DOUBLE;
-            case BF16 -> Cudnn.CUDNN_DATA_BFLOAT16;
-            case F16 -> Cudnn.CUDNN_DATA_HALF;
-            default -> -1;
-        };
     }
 
     private static long tensor(int type, Layout layout) {

@@ -44,7 +44,7 @@ final class CudaPooling implements Kernel {
 
     private static boolean supports(Pooling op, DType dtype) {
         Window window = op.window();
-        return CudaConvolution.type(dtype) >= 0 && window.dims() >= 2 && window.before().equals(window.after())
+        return Cudnn.dataType(dtype) >= 0 && window.dims() >= 2 && window.before().equals(window.after())
                 && window.dilation().stream().allMatch(d -> d == 1)
                 && (op.direction() == Direction.FORWARD || op.direction() == Direction.BACKWARD && op.kind() == Kind.AVG);
     }
@@ -60,7 +60,7 @@ final class CudaPooling implements Kernel {
         Layout x = backward ? out : first;
         Layout y = backward ? first : out;
         boolean channelsLast = first.isChannelsLast();
-        int type = CudaConvolution.type(out.dtype());
+        int type = Cudnn.dataType(out.dtype());
         int mode = op.kind() == Kind.MAX ? CudnnPooling.CUDNN_POOLING_MAX : op.countPadding()
                 ? CudnnPooling.CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING : CudnnPooling.CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING;
         Descriptors descriptors = new Descriptors(CudnnPooling.descriptor(mode, Cudnn.CUDNN_PROPAGATE_NAN, CudaConvolution.spatial(op.kernel(), 1),

@@ -59,7 +59,7 @@ final class CudaRecurrent implements FusedKernels {
     @Override
     public boolean supports(Fused op, List<Spec> inputs) {
         boolean ours = op instanceof Recurrent || op instanceof Recurrent.Backward;
-        if (!ours || type(inputs.getFirst().dtype()) < 0 || inputs.stream().anyMatch(x -> x.shape().elements() == 0)) {
+        if (!ours || Cudnn.dataType(inputs.getFirst().dtype()) < 0 || inputs.stream().anyMatch(x -> x.shape().elements() == 0)) {
             return false;
         }
         int states = cell(op).states();
@@ -82,16 +82,6 @@ final class CudaRecurrent implements FusedKernels {
     @Override
     public Kernel kernel(Fused op, List<Layout> inputs, List<Layout> outputs, Cuda cuda) {
         return new Call(op, inputs.stream().map(Layout::spec).toList());
-    }
-
-    private static int type(DType dtype) {
-        return switch (dtype) {
-            case F32 -> Cudnn.CUDNN_DATA_FLOAT;
-            case F64 -> Cudnn.CUDNN_DATA_DOUBLE;
-            case BF16 -> Cudnn.CUDNN_DATA_BFLOAT16;
-            case F16 -> Cudnn.CUDNN_DATA_HALF;
-            default -> -1;
-        };
     }
 
     /** Of the network, x, y and a state. */
@@ -146,7 +136,7 @@ final class CudaRecurrent implements FusedKernels {
             int steps = Math.toIntExact(sequence.shape().dim(1));
             int features = Math.toIntExact(sequence.shape().dim(2));
             int hidden = Math.toIntExact(inputs.get(2).shape().dim(1));
-            int type = type(dtype);
+            int type = Cudnn.dataType(dtype);
             int math = dtype == DType.F32 && !TF32 ? Cudnn.CUDNN_FMA_MATH : dtype == DType.F64 ? Cudnn.CUDNN_DEFAULT_MATH : Cudnn.CUDNN_TENSOR_OP_MATH;
             int[] lengths = new int[batch];
             Arrays.fill(lengths, steps);

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.heddle.engine.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
@@ -91,6 +92,17 @@ final class Cudnn {
         long version = version();
         return version / 10000 + "." + version / 100 % 100 + "." + version % 100 + " for CUDA "
                 + CudaLibraries.dotted((int) GET_CUDART_VERSION.getValue());
+    }
+
+    /** The {@code CUDNN_DATA} of a floating-point type, -1 for another. */
+    static int dataType(DType dtype) {
+        return switch (dtype) {
+            case F32 -> CUDNN_DATA_FLOAT;
+            case F64 -> CUDNN_DATA_DOUBLE;
+            case BF16 -> CUDNN_DATA_BFLOAT16;
+            case F16 -> CUDNN_DATA_HALF;
+            default -> -1;
+        };
     }
 
     /** A handle, which belongs to the current context. */
