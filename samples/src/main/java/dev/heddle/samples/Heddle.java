@@ -17,6 +17,7 @@ import picocli.CommandLine.ScopeType;
  */
 @Command(name = "heddle", mixinStandardHelpOptions = true, version = "Heddle 0.1.0",
         description = "Trains models, uses them, and says what it runs on.",
+        footer = {"", "heddle bench: benchmarks and comparisons, from a module of their own."},
         subcommands = {TrainCommand.class, PredictCommand.class, GenerateCommand.class, EmbedCommand.class, FinetuneCommand.class,
             DataCommand.class, DevicesCommand.class})
 public final class Heddle {

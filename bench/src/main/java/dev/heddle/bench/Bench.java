@@ -1,0 +1,49 @@
+// heddle bench
+package dev.heddle.bench;
+
+import java.io.IOException;
+import java.util.List;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ScopeType;
+
+/** {@code heddle bench}: results go to standard output, progress to standard error; exit status 0, 1 for what went wrong, 2 for bad arguments. */
+@Command(name = "heddle bench", mixinStandardHelpOptions = true, description = "Measures Heddle, by itself and beside other libraries.")
+public final class Bench {
+    @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where an error came from.")
+    private boolean stacktrace;
+
+    /** Runs a command and exits with its status. */
+    public static void main(String[] arguments) {
+        System.setProperty("java.awt.headless", "true");
+        System.exit(commandLine().execute(arguments));
+    }
+
+    /** The parser with its handling of errors: what can be expected is told in one line. */
+    static CommandLine commandLine() {
+        Bench root = new Bench();
+        CommandLine line = new CommandLine(root).setCaseInsensitiveEnumValuesAllowed(true);
+        line.getSubcommands().get("jmh").setUnmatchedOptionsArePositionalParams(true);
+        line.setExecutionExceptionHandler((failure, command, result) -> {
+            if (root.stacktrace || !(failure instanceof IllegalArgumentException || failure instanceof IOException)) {
+                failure.printStackTrace(command.getErr());
+            } else {
+                command.getErr().println("heddle bench: " + failure.getMessage());
+            }
+            return 1;
+        });
+        return line;
+    }
+
+    @Command(name = "jmh", description = "The JMH benchmarks: arguments are JMH's own, such as StepBenchmark or -l.", mixinStandardHelpOptions = false)
+    void jmh(@Parameters(arity = "0..*", paramLabel = "ARG", description = "For JMH; -h lists them.") List<String> arguments) throws IOException {
+        org.openjdk.jmh.Main.main(arguments == null ? new String[0] : arguments.toArray(String[]::new));
+    }
+
+    @Command(name = "soak", description = "Whether memory stays flat over many training steps.")
+    void soak(@Parameters(arity = "0..1", defaultValue = "10000", description = "Steps; default: ${DEFAULT-VALUE}.") int steps) throws IOException {
+        Soak.main(new String[] {Integer.toString(steps)});
+    }
+}
