@@ -37,7 +37,7 @@ final class FinetuneCommand implements Callable<Integer> {
         BERT
     }
 
-    private static final int LONGEST = 64; // tokens of a text
+    static final int LONGEST = 64; // tokens of a text
     private static final double HEAD = 10; // the new head learns so much faster
     private static final double DECAY = 0.5; // of the learning rate, an epoch
 
@@ -88,7 +88,8 @@ final class FinetuneCommand implements Callable<Integer> {
         LabelledText texts = LabelledText.read(data);
         Init.seed(seed);
         PrintWriter err = spec.commandLine().getErr();
-        try (MiniLm miniLm = new MiniLm(MiniLm.locate(folder))) {
+        Path pretrained = MiniLm.locate(folder);
+        try (MiniLm miniLm = new MiniLm(pretrained)) {
             err.printf(Locale.ROOT, "%d texts to learn from, %d to test with, %d kinds %s; on %s%n", texts.train().size(), texts.test().size(),
                     texts.labels().size(), texts.labels(), chosen);
             double before = nearestMean(miniLm, texts);
@@ -105,6 +106,7 @@ final class FinetuneCommand implements Callable<Integer> {
                     .progress(System.err).afterEpoch(epoch -> optimizer.learningRate(learningRate * Math.pow(DECAY, epoch.number())))
                     .fit(DataLoader.of(train, batchSize).shuffle(seed), epochs);
             Path file = out.resolve("model.safetensors");
+            MiniLm.copyTokenizer(pretrained, out);
             Checkpoint.save(file, model, null, null, epochs, Map.of("model", "minilm-l6", "labels", String.join("\n", texts.labels())));
             report(before, history, (System.nanoTime() - start) / 1e9, chosen, file);
         }

@@ -53,7 +53,21 @@ final class MiniLm implements AutoCloseable {
         bert = Bert.named("minilm-l6");
         BertWeights.load(bert, Onnx.read(folder.resolve(PARTS.get(0).file)));
         bert.eval();
-        tokenizer = new TokenizerJson(folder.resolve(PARTS.get(1).file), LONGEST);
+        tokenizer = tokenizer(folder);
+    }
+
+    /** The tokenizer of a folder. */
+    static TokenizerJson tokenizer(Path folder) {
+        return new TokenizerJson(folder.resolve(PARTS.get(1).file), LONGEST);
+    }
+
+    /** Puts a copy of a folder's tokenizer into another, where a model further trained will be. */
+    static void copyTokenizer(Path from, Path to) {
+        try {
+            Fetch.keep(to, PARTS.get(1).file, Files.readAllBytes(from.resolve(PARTS.get(1).file)));
+        } catch (IOException e) {
+            throw new DatasetException(to + ": the tokenizer cannot be kept there: " + e, e);
+        }
     }
 
     /** The folder with both files: the given one, or else the cache, filled if need be. */
@@ -132,6 +146,11 @@ final class MiniLm implements AutoCloseable {
 
     /** The tokens of a text, at most {@code longest}: the last one then ends the text, as it does a short one. */
     int[] tokens(String text, int longest) {
+        return tokens(tokenizer, text, longest);
+    }
+
+    /** The same with a tokenizer by itself. */
+    static int[] tokens(TokenizerJson tokenizer, String text, int longest) {
         int[] all = tokenizer.encode(text);
         if (all.length <= longest) {
             return all;

@@ -13,12 +13,14 @@ import dev.heddle.layers.Init;
 import dev.heddle.training.AdamW;
 import dev.heddle.training.Batch;
 import dev.heddle.training.Checkpoint;
+import dev.heddle.training.CheckpointException;
 import dev.heddle.training.DataLoader;
 import dev.heddle.training.DatasetException;
 import dev.heddle.training.GradientAccumulation;
 import dev.heddle.training.LossScaler;
 import dev.heddle.training.NonFiniteLossException;
 import dev.heddle.training.Optimizer;
+import dev.heddle.training.SafeTensors;
 import dev.heddle.training.Schedule;
 import dev.heddle.training.TokenDataset;
 import dev.heddle.training.TokenShards;
@@ -28,6 +30,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -96,20 +99,26 @@ final class TrainGptCommand implements Callable<Integer> {
     @Option(names = "--out", paramLabel = "DIR", defaultValue = "runs/gpt", description = "Folder for the model; default: ${DEFAULT-VALUE}.")
     private Path out;
 
+    @Option(names = "--save-every", paramLabel = "STEPS", defaultValue = "500", description = "Validate and save a checkpoint; default: ${DEFAULT-VALUE}.")
+    private int saveEvery;
+
+    @Option(names = "--resume", description = "Go on from the checkpoint in --out; the result is as if training had never stopped.")
+    private boolean resume;
+
     @Option(names = "--json", description = "End with one line of JSON.")
     private boolean json;
 
     @Override
     public Integer call() {
-        if (steps < 1 || batchSize < 1 || accumulate < 1 || !(learningRate > 0 && learningRate < Double.POSITIVE_INFINITY) || layers < 1 || context < 2) {
-            throw new IllegalArgumentException("train gpt: --steps " + steps + ", --batch-size " + batchSize + ", --accumulate " + accumulate + ", --lr " + learningRate
-                    + ", --layers " + layers + " and --context " + context + " must be positive");
+        if (steps < 1 || batchSize < 1 || accumulate < 1 || saveEvery < 1 || !(learningRate > 0 && learningRate < Double.POSITIVE_INFINITY) || layers < 1 || context < 2) {
+            throw new IllegalArgumentException("train gpt: --steps " + steps + ", --batch-size " + batchSize + ", --accumulate " + accumulate + ", --save-every " + saveEvery
+                    + ", --lr " + learningRate + ", --layers " + layers + " and --context " + context + " must be positive");
         }
         PrintWriter err = spec.commandLine().getErr();
         Device chosen = Device.parse(device);
         Device.use(chosen);
         TrainCommand.requireWritable(out);
-        int windows = Math.multiplyExact(steps, Math.multiplyExact(accumulate, batchSize));
+        int windows = Math.multiplyExact(Math.min(saveEvery, steps), Math.multiplyExact(accumulate, batchSize)); // of a part
         Vocabulary vocabulary;
         TokenDataset training;
         TokenDataset held;
@@ -147,14 +156,31 @@ final class TrainGptCommand implements Callable<Integer> {
                 .group(vectors, learningRate, 0).clipNorm(1).lossScaler(scaler).build();
         Schedule schedule = Schedule.cosine(learningRate, learningRate / 10, Math.max(1, steps - steps / 20)).warmUp(Math.max(1, steps / 20));
 
+        Map<String, String> metadata = Map.of("model", "gpt", "tokenizer", vocabulary.description(), "context", "" + context, "layers", "" + layers,
+                "heads", "" + heads, "dim", "" + dim);
+        Map<String, String> run = new TreeMap<>(metadata);
+        run.put("training", "tokens " + size + ", dropout " + dropout + ", steps " + steps + ", batch size " + batchSize + ", accumulate " + accumulate
+                + ", learning rate " + learningRate + ", precision " + precision + ", seed " + seed + ", save every " + saveEvery);
+        Path checkpoint = out.resolve("checkpoint.safetensors");
+        int done = resume ? resume(checkpoint, run, model, optimizer) : 0;
         long start = System.nanoTime();
-        double trainLoss = train(model, optimizer, scaler, schedule, train, err);
+        double trainLoss = 0;
+        double validationLoss = 0;
+        for (int step = done; step < steps;) {
+            train.epoch(step / saveEvery);
+            int end = Math.min(steps, step + saveEvery);
+            trainLoss = train(model, optimizer, scaler, schedule, train, step, end, err);
+            validationLoss = Validation.loss(model, validation, model::loss);
+            step = end;
+            err.printf(Locale.ROOT, "step %d/%d: training loss %.4f, validation loss %.4f, %.0f tokens/s%n", step, steps, trainLoss, validationLoss,
+                    (step - done) * (double) accumulate * batchSize * context / ((System.nanoTime() - start) / 1e9));
+            err.flush();
+            Checkpoint.save(checkpoint, model, optimizer, Init.generator(), step, run);
+        }
         double seconds = (System.nanoTime() - start) / 1e9;
-        double validationLoss = Validation.loss(model, validation, model::loss);
-        double rate = (double) steps * accumulate * batchSize * context / seconds;
+        double rate = (double) (steps - done) * accumulate * batchSize * context / seconds;
         Path file = out.resolve("model.safetensors");
-        Checkpoint.save(file, model, null, null, 1, Map.of("model", "gpt", "tokenizer", vocabulary.description(), "context", "" + context,
-                "layers", "" + layers, "heads", "" + heads, "dim", "" + dim));
+        Checkpoint.save(file, model, null, null, 1, metadata);
         PrintWriter print = spec.commandLine().getOut();
         print.println(new TextGenerator(model, vocabulary.tokenizer(), 0.8, 40, 1, seed).generate("\n", SAMPLE));
         print.printf(Locale.ROOT, "gpt: training loss %.4f, validation loss %.4f nats a %s after %d steps, %.0f tokens/s, %.1f s on %s; model in %s%n",
@@ -170,15 +196,29 @@ final class TrainGptCommand implements Callable<Integer> {
         return 0;
     }
 
-    /** One pass over the windows drawn for it; the mean loss of the last tenth. */
-    private double train(Gpt model, Optimizer optimizer, LossScaler scaler, Schedule schedule, DataLoader loader, PrintWriter err) {
+    /** Restores a checkpoint; how many steps it has behind it. */
+    private int resume(Path checkpoint, Map<String, String> run, Gpt model, Optimizer optimizer) {
+        Map<String, String> saved = SafeTensors.read(checkpoint).metadata();
+        run.forEach((name, value) -> {
+            if (!value.equals(saved.get(name))) {
+                throw new CheckpointException(checkpoint + ": was made by another run: its " + name + " is '" + saved.get(name) + "', not '" + value + "'");
+            }
+        });
+        long done = Long.parseLong(Checkpoint.load(checkpoint, model, optimizer, Init.generator()).get("epoch"));
+        if (done >= steps || done % saveEvery != 0) {
+            throw new CheckpointException(checkpoint + ": has " + done + " of " + steps + " steps behind it, there is nothing to go on with");
+        }
+        return (int) done;
+    }
+
+    /** Steps from {@code from} up to {@code to}; the mean loss of the last tenth of them. */
+    private double train(Gpt model, Optimizer optimizer, LossScaler scaler, Schedule schedule, DataLoader loader, int from, int to, PrintWriter err) {
         model.train();
         double tail = 0;
         int counted = 0;
         GradientAccumulation sums = new GradientAccumulation();
-        long start = System.nanoTime();
         try (DataLoader.Batches batches = loader.iterator()) {
-            for (int step = 1; step <= steps; step++) {
+            for (int step = from + 1; step <= to; step++) {
                 optimizer.learningRate(schedule.at(step - 1));
                 Gradients gradients = gradients(model, scaler, batches.next());
                 if (accumulate > 1) {
@@ -189,7 +229,7 @@ final class TrainGptCommand implements Callable<Integer> {
                     }
                 }
                 optimizer.step(gradients);
-                boolean last = step > steps - Math.max(1, steps / 10);
+                boolean last = step > to - Math.max(1, (to - from) / 10);
                 if (last || step % READ_EVERY == 0) {
                     double value = gradients.loss().item();
                     if (!Double.isFinite(value)) {
@@ -198,8 +238,7 @@ final class TrainGptCommand implements Callable<Integer> {
                     tail += last ? value : 0;
                     counted += last ? 1 : 0;
                     if (step % (READ_EVERY * 5) == 0) {
-                        err.printf(Locale.ROOT, "step %d/%d: loss %.4f, %.0f tokens/s%n", step, steps, value,
-                                (double) step * accumulate * batchSize * context / ((System.nanoTime() - start) / 1e9));
+                        err.printf(Locale.ROOT, "step %d/%d: loss %.4f%n", step, steps, value);
                         err.flush();
                     }
                 }

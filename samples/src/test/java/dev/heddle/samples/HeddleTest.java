@@ -163,6 +163,35 @@ class HeddleTest {
     }
 
     @Test
+    void aGptThatWasStoppedGoesOn() throws IOException {
+        Path text = Files.writeString(folder.resolve("text"), "The quick brown fox jumps over the lazy dog.\n".repeat(200));
+        List<String> train = new ArrayList<>(List.of("train", "gpt", "--device", "cpu", "--text", text.toString(), "--layers", "1", "--heads", "2",
+                "--dim", "16", "--context", "16", "--steps", "110", "--batch-size", "2", "--accumulate", "2", "--dropout", "0.1", "--save-every", "60",
+                "--out", folder.resolve("whole").toString()));
+        assertEquals(0, heddle(train.toArray(new String[0])), err.toString());
+        train.set(train.size() - 1, folder.resolve("stopped").toString());
+        StringWriter plugPulled = new StringWriter() {
+            @Override
+            public void write(String part, int from, int length) {
+                super.write(part, from, length);
+                if (toString().endsWith("step 100/110: loss ")) { // behind the checkpoint at 60
+                    throw new IllegalStateException("stopped");
+                }
+            }
+        };
+        assertEquals(1, Heddle.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(plugPulled)).execute(train.toArray(new String[0])));
+        assertFalse(Files.exists(folder.resolve("stopped/model.safetensors")));
+        train.add("--resume");
+        assertEquals(0, heddle(train.toArray(new String[0])), err.toString());
+        assertEquals(-1, Files.mismatch(folder.resolve("whole/model.safetensors"), folder.resolve("stopped/model.safetensors")));
+        assertEquals(1, heddle(train.toArray(new String[0])));
+        assertOneLine("has 110 of 110 steps behind it");
+        train.set(train.indexOf("--dropout") + 1, "0.2");
+        assertEquals(1, heddle(train.toArray(new String[0])));
+        assertOneLine("was made by another run", "dropout 0.1", "dropout 0.2");
+    }
+
+    @Test
     void textsArePackedAsGpt2Tokens() throws IOException {
         Path texts = Files.createDirectories(folder.resolve("texts/below"));
         Files.writeString(texts.resolve("b"), "Grüße 世界! ".repeat(40));

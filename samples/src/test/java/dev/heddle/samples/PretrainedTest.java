@@ -86,7 +86,11 @@ class PretrainedTest {
             "seconds", "peak_bytes"}) {
             assertTrue(line.has(key), key);
         }
-        assertTrue(Files.size(run.resolve("model.safetensors")) > 80_000_000);
+        String trained = run.resolve("model.safetensors").toString();
+        assertTrue(Files.size(Path.of(trained)) > 80_000_000);
+        out.getBuffer().setLength(0);
+        assertEquals(0, heddle("predict", "--model", trained, "There were 9 of each rabbit", "I saw a rabbit 9 times"), err.toString());
+        assertTrue(out.toString().matches("There were 9 of each rabbit: many \\(0\\.\\d+\\).*\\RI saw a rabbit 9 times: one \\(0\\.\\d+\\).*\\R"), out.toString());
     }
 
     @Test
