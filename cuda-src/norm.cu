@@ -9,8 +9,8 @@
 //   dx = (g - mean(g) - n mean(g n)) rstd   (without mean(g) for RMS norm)
 //   dweight = sum over rows of dy n         dbias = sum over rows of dy
 //
-// x, residual, sum, y and gradients: (rows, columns); weight, bias: (columns); mean, rstd: (rows); all of one dtype, f32, bf16 or
-// f16; arithmetic in f32. Outputs may take the place of inputs of the same shape. As dev.heddle.engine.fused.LayerNorm and RmsNorm.
+// x, residual, sum, y and gradients: (rows, columns); weight, bias: (columns); all of one dtype, f32, bf16 or f16; mean, rstd:
+// (rows), f32; arithmetic in f32. Outputs may take the place of inputs of the same shape. As dev.heddle.engine.fused.LayerNorm and RmsNorm.
 //
 // Launch, forward: block (G, R): G threads, a multiple of 32, share a row; R rows a block; G R <= 1024. Grid ceil(rows / R). No
 // dynamic shared memory. Choose G = 32 ceil(columns / 512), at most 1024, and R = max(1, 128 / G).
@@ -22,7 +22,7 @@
 #include "common.cuh"
 
 template <class T, int V, bool RMS>
-__device__ __forceinline__ void norm_forward(T* y, T* mean_out, T* rstd_out, T* sum, const T* x, const T* residual,
+__device__ __forceinline__ void norm_forward(T* y, float* mean_out, float* rstd_out, T* sum, const T* x, const T* residual,
                                              const T* __restrict__ weight, const T* __restrict__ bias, int64_t rows, int columns,
                                              float eps) {
     int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -74,10 +74,10 @@ __device__ __forceinline__ void norm_forward(T* y, T* mean_out, T* rstd_out, T* 
     });
     if (live && threadIdx.x == 0) {
         if (!RMS && mean_out) {
-            mean_out[row] = from_float<T>(mean);
+            mean_out[row] = mean;
         }
         if (rstd_out) {
-            rstd_out[row] = from_float<T>(rstd);
+            rstd_out[row] = rstd;
         }
     }
 }
@@ -87,8 +87,8 @@ constexpr int OWNED = 8; // columns a thread of the backward keeps its sums of i
 /// Each thread sums dweight and dbias of its columns over the block's rows: in registers, or, for columns beyond G * OWNED, in the
 /// block's part of the workspace, which no other thread touches there.
 template <class T, int V, bool RMS>
-__device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x, const T* __restrict__ weight, const T* mean_in,
-                                              const T* rstd_in, const T* dy, const T* dsum, int64_t rows, int columns) {
+__device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x, const T* __restrict__ weight, const float* mean_in,
+                                              const float* rstd_in, const T* dy, const T* dsum, int64_t rows, int columns) {
     DYNAMIC_SHARED(unsigned char, shared);
     float* dweight_part = partials + static_cast<int64_t>(blockIdx.x) * columns * (RMS ? 1 : 2);
     float* dbias_part = dweight_part + columns;
@@ -112,8 +112,8 @@ __device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x
         RowPart<T, V, OWNED> gradients(dy + start, live ? columns : 0);
         inputs.fill();
         gradients.fill();
-        float mean = !RMS && live ? to_float(mean_in[row]) : 0;
-        float rstd = live ? to_float(rstd_in[row]) : 0;
+        float mean = !RMS && live ? mean_in[row] : 0;
+        float rstd = live ? rstd_in[row] : 0;
 
         float means[2] = {0, 0}; // of g n, of g
         gradients.each([&](int i, int column, const Vec<T, V>& d) {
@@ -196,8 +196,8 @@ __device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x
 // norm_backward_parameters_T: dweight; dbias, null for RMS norm; partials; P; columns.
 #define EXPORT(T)                                                                                                              \
     extern "C" __global__ void __launch_bounds__(1024)                                                                         \
-        layer_norm_forward_##T(T* y, T* mean, T* rstd, T* sum, const T* x, const T* residual, const T* weight, const T* bias,  \
-                               int64_t rows, int columns, float eps) {                                                         \
+        layer_norm_forward_##T(T* y, float* mean, float* rstd, T* sum, const T* x, const T* residual, const T* weight,         \
+                               const T* bias, int64_t rows, int columns, float eps) {                                          \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(y, sum, x, residual, weight, bias)) {                                               \
             norm_forward<T, V, false>(y, mean, rstd, sum, x, residual, weight, bias, rows, columns, eps);                      \
@@ -206,8 +206,8 @@ __device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x
         }                                                                                                                      \
     }                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(1024)                                                                         \
-        rms_norm_forward_##T(T* y, T* rstd, T* sum, const T* x, const T* residual, const T* weight, int64_t rows, int columns, \
-                             float eps) {                                                                                      \
+        rms_norm_forward_##T(T* y, float* rstd, T* sum, const T* x, const T* residual, const T* weight, int64_t rows,          \
+                             int columns, float eps) {                                                                         \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(y, sum, x, residual, weight)) {                                                     \
             norm_forward<T, V, true>(y, nullptr, rstd, sum, x, residual, weight, nullptr, rows, columns, eps);                 \
@@ -216,7 +216,7 @@ __device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x
         }                                                                                                                      \
     }                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(512, 2)                                                                       \
-        layer_norm_backward_##T(T* dx, float* partials, const T* x, const T* weight, const T* mean, const T* rstd,             \
+        layer_norm_backward_##T(T* dx, float* partials, const T* x, const T* weight, const float* mean, const float* rstd,     \
                                 const T* dy, const T* dsum, int64_t rows, int columns) {                                       \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(dx, x, weight, dy, dsum)) {                                                         \
@@ -226,8 +226,8 @@ __device__ __forceinline__ void norm_backward(T* dx, float* partials, const T* x
         }                                                                                                                      \
     }                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(512, 2)                                                                       \
-        rms_norm_backward_##T(T* dx, float* partials, const T* x, const T* weight, const T* rstd, const T* dy, const T* dsum,  \
-                              int64_t rows, int columns) {                                                                     \
+        rms_norm_backward_##T(T* dx, float* partials, const T* x, const T* weight, const float* rstd, const T* dy,             \
+                              const T* dsum, int64_t rows, int columns) {                                                      \
         constexpr int V = per_16_bytes<T>();                                                                                   \
         if (columns % V == 0 && aligned_16(dx, x, weight, dy, dsum)) {                                                         \
             norm_backward<T, V, true>(dx, partials, x, weight, nullptr, rstd, dy, dsum, rows, columns);                        \

@@ -456,8 +456,15 @@ final class OpCases {
         UnaryOperator<Tensor> view = x -> x.permute(0, 3, 1, 2);
         batchNorm("batchNorm channels last", any(2, 5, 3, 13).seen(view), any(2, 5, 3, 13).seen(view), 13);
         batchNorm("batchNorm of a slice", any(2, 3, 4, 3).seen(x -> x.slice(3, 1, 3)), any(2, 3, 4, 2), 3);
-        add(rows("layerNorm backward", in -> Tensor.recordAll(new LayerNorm.Backward(), in), any(4, 13), any(13), any(4, 1), positive(4, 1), any(4, 13)).slack(20),
-                rows("rmsNorm backward", in -> Tensor.recordAll(new RmsNorm.Backward(), in), any(4, 13), any(13), positive(4, 1), any(4, 13)).slack(20),
+        add(rows("layerNorm backward", in -> {
+                    DType wide = in.getFirst().dtype().computeType();
+                    return Tensor.recordAll(new LayerNorm.Backward(), List.of(in.get(0), in.get(1), in.get(2).to(wide), in.get(3).to(wide), in.get(4)));
+                }, any(4, 13), any(13), any(4, 1), positive(4, 1), any(4, 13)).slack(20),
+                rows("rmsNorm backward", in -> Tensor.recordAll(new RmsNorm.Backward(), List.of(in.get(0), in.get(1),
+                        in.get(2).to(in.get(2).dtype().computeType()), in.get(3))), any(4, 13), any(13), positive(4, 1), any(4, 13)).slack(20),
+                row("rmsNorm of large numbers", in -> Functional.rmsNorm(in.get(0).mul(1000), in.get(1), 1e-6), any(4, 13), any(13)).noGradient().slack(20),
+                row("layerNorm far from 0", in -> Functional.layerNorm(in.get(0).add(30), in.get(1), in.get(2), 1e-5), any(4, 13), any(13), any(13))
+                        .noGradient().slack(100),
                 row("normalize", in -> Functional.normalize(in.get(0), in.get(1), in.get(2), in.get(3), in.get(4), 1e-5), any(2, 3, 4, 5), any(3),
                         positive(3), any(3), any(3)).slack(8),
                 rows("batchNorm of specials", in -> Functional.batchNorm(in.get(0), in.get(1), in.get(2), 1e-5), special(7, 10), any(10), any(10)).noGradient(),

@@ -11,15 +11,20 @@ import java.util.stream.IntStream;
 
 /**
  * {@code (x (..., D), weight (D), bias (D)) -> (y (..., D), mean (..., 1), rstd (..., 1))}:
- * {@code y = (x - mean) rstd weight + bias}, {@code rstd = 1 / sqrt(var + eps)} (Ba et al., 2016).
+ * {@code y = (x - mean) rstd weight + bias}, {@code rstd = 1 / sqrt(var + eps)} (Ba et al., 2016). Mean and {@code rstd} are
+ * {@code F32} if {@code x} has 16 bits, else of its dtype.
  */
 public record LayerNorm(double eps) implements Fused {
     @Override
     public List<Spec> infer(List<Spec> inputs) {
         Spec x = inputs.getFirst();
         requireParameters(name(), inputs);
-        Spec row = new Spec(x.dtype(), x.shape().with(x.shape().rank() - 1, 1));
-        return List.of(x, row, row);
+        return List.of(x, statistic(x), statistic(x));
+    }
+
+    /** One number a row. */
+    static Spec statistic(Spec x) {
+        return new Spec(x.dtype().computeType(), x.shape().with(x.shape().rank() - 1, 1));
     }
 
     /** Checks that all but the first input are {@code (D)} of the first's dtype. */
@@ -33,13 +38,25 @@ public record LayerNorm(double eps) implements Fused {
         }
     }
 
+    /** Checks the statistics, inputs {@code from} to {@code to}, and the gradient behind them. */
+    static void requireStatistics(String operation, List<Spec> inputs, int from, int to) {
+        for (Spec statistic : inputs.subList(from, to + 1)) {
+            if (!statistic.equals(statistic(inputs.getFirst()))) {
+                throw new ShapeException(operation + ": statistic " + statistic + " for input " + inputs.getFirst());
+            }
+        }
+        if (!inputs.get(to + 1).equals(inputs.getFirst())) {
+            throw new ShapeException(operation + ": gradient " + inputs.get(to + 1) + " for input " + inputs.getFirst());
+        }
+    }
+
     @Override
     public List<Tensor> decompose(List<Tensor> inputs) {
         Tensor x = inputs.get(0);
-        Tensor mean = x.mean(true, -1); // (..., 1)
+        Tensor mean = x.to(x.dtype().computeType()).mean(true, -1); // (..., 1)
         Tensor centred = x.sub(mean);
         Tensor rstd = centred.square().mean(true, -1).add(eps).rsqrt(); // (..., 1)
-        return List.of(centred.mul(rstd).mul(inputs.get(1)).add(inputs.get(2)), mean, rstd);
+        return List.of(centred.mul(rstd).mul(inputs.get(1)).add(inputs.get(2)).to(x.dtype()), mean, rstd);
     }
 
     @Override
@@ -60,17 +77,19 @@ public record LayerNorm(double eps) implements Fused {
     public record Backward() implements Fused {
         @Override
         public List<Spec> infer(List<Spec> inputs) {
+            requireStatistics(name(), inputs, 2, 3);
             return List.of(inputs.get(0), inputs.get(1), inputs.get(1));
         }
 
         @Override
         public List<Tensor> decompose(List<Tensor> inputs) {
-            Tensor dy = inputs.get(4);
-            Tensor normal = inputs.get(0).sub(inputs.get(2)).mul(inputs.get(3)); // (..., D)
+            Tensor x = inputs.get(0);
+            Tensor dy = inputs.get(4).to(x.dtype().computeType());
+            Tensor normal = x.sub(inputs.get(2)).mul(inputs.get(3)); // (..., D)
             Tensor g = dy.mul(inputs.get(1));
             Tensor dx = g.sub(g.mean(true, -1)).sub(normal.mul(g.mul(normal).mean(true, -1))).mul(inputs.get(3));
             int[] leading = IntStream.range(0, dy.rank() - 1).toArray();
-            return List.of(dx, sumLeading(dy.mul(normal), leading), sumLeading(dy, leading));
+            return List.of(dx.to(x.dtype()), sumLeading(dy.mul(normal), leading).to(x.dtype()), sumLeading(dy, leading).to(x.dtype()));
         }
 
         @Override

@@ -9,21 +9,21 @@ import java.util.stream.IntStream;
 
 /**
  * {@code (x (..., D), weight (D)) -> (y (..., D), rstd (..., 1))}: {@code y = x rstd weight},
- * {@code rstd = 1 / sqrt(mean(x^2) + eps)} (Zhang and Sennrich, 2019).
+ * {@code rstd = 1 / sqrt(mean(x^2) + eps)} (Zhang and Sennrich, 2019). {@code rstd} is {@code F32} if {@code x} has 16 bits, else of its dtype.
  */
 public record RmsNorm(double eps) implements Fused {
     @Override
     public List<Spec> infer(List<Spec> inputs) {
         LayerNorm.requireParameters(name(), inputs);
         Spec x = inputs.getFirst();
-        return List.of(x, new Spec(x.dtype(), x.shape().with(x.shape().rank() - 1, 1)));
+        return List.of(x, LayerNorm.statistic(x));
     }
 
     @Override
     public List<Tensor> decompose(List<Tensor> inputs) {
         Tensor x = inputs.get(0);
-        Tensor rstd = x.square().mean(true, -1).add(eps).rsqrt(); // (..., 1)
-        return List.of(x.mul(rstd).mul(inputs.get(1)), rstd);
+        Tensor rstd = x.to(x.dtype().computeType()).square().mean(true, -1).add(eps).rsqrt(); // (..., 1)
+        return List.of(x.mul(rstd).mul(inputs.get(1)).to(x.dtype()), rstd);
     }
 
     @Override
@@ -43,16 +43,19 @@ public record RmsNorm(double eps) implements Fused {
     public record Backward() implements Fused {
         @Override
         public List<Spec> infer(List<Spec> inputs) {
+            LayerNorm.requireStatistics(name(), inputs, 2, 2);
             return List.of(inputs.get(0), inputs.get(1));
         }
 
         @Override
         public List<Tensor> decompose(List<Tensor> inputs) {
-            Tensor dy = inputs.get(3);
-            Tensor normal = inputs.get(0).mul(inputs.get(2)); // (..., D)
+            Tensor x = inputs.get(0);
+            Tensor dy = inputs.get(3).to(x.dtype().computeType());
+            Tensor normal = x.mul(inputs.get(2)); // (..., D)
             Tensor g = dy.mul(inputs.get(1));
             Tensor dx = g.sub(normal.mul(g.mul(normal).mean(true, -1))).mul(inputs.get(2));
-            return List.of(dx, LayerNorm.sumLeading(dy.mul(normal), IntStream.range(0, dy.rank() - 1).toArray()));
+            Tensor dweight = LayerNorm.sumLeading(dy.mul(normal), IntStream.range(0, dy.rank() - 1).toArray());
+            return List.of(dx.to(x.dtype()), dweight.to(x.dtype()));
         }
 
         @Override
