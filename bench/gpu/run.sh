@@ -6,9 +6,9 @@
 #   --budget   seconds for everything (540): a stage is given what is left, and none is started with less than 10
 # OUT_FOLDER (heddle-gpu-report) gets report.json, summary.md and logs.tar.gz. Exit status 1 if a stage failed.
 set -uo pipefail
-all=(device op_table random_graphs kernels determinism host bench bench_torch training training_torch mnist soak memcheck racecheck)
+all=(device op_table random_graphs kernels determinism host bench bench_torch training training_torch mnist soak memcheck racecheck models models_torch)
 declare -A limits=([device]=60 [op_table]=180 [random_graphs]=90 [kernels]=90 [determinism]=60 [host]=40 [bench]=120 [bench_torch]=120
-  [training]=75 [training_torch]=150 [mnist]=90 [soak]=60 [memcheck]=90 [racecheck]=90)
+  [training]=75 [training_torch]=150 [mnist]=90 [soak]=60 [memcheck]=90 [racecheck]=90 [models]=200 [models_torch]=380)
 
 usage() { sed -n '3,7s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 stages=() budget=540 out=heddle-gpu-report
@@ -67,6 +67,6 @@ done
 
 "$GPU_HOME/jre/bin/java" -cp "$GPU_HOME/lib/*" dev.heddle.bench.GpuReport "$WORK" "$out"
 status=$?
-tar -czf "$out/logs.tar.gz" -C "$WORK" --exclude '*.f32' --exclude 'mnist-small' --exclude 'mnist-model' .
+tar -czf "$out/logs.tar.gz" -C "$WORK" --exclude '*.f32' --exclude '*.safetensors' --exclude 'mnist-small' --exclude 'mnist-model' .
 echo "in $out: report.json, summary.md, logs.tar.gz"
 exit $status

@@ -101,6 +101,14 @@ training_torch() {
   PYTHONUNBUFFERED=1 python3 "$GPU_HOME/peers/training.py" "$WORK/training_torch.json" "$WORK/training.json" "$WORK" $QUICK
 }
 
+models() { bench_java GpuModels "$WORK/models.json" "$WORK" "${QUICK:-full}"; }
+
+models_torch() {
+  has_torch
+  [ -s "$WORK/models.json" ] || skip "the stage models left nothing to compare with"
+  PYTHONUNBUFFERED=1 python3 "$GPU_HOME/peers/models.py" "$WORK/models_torch.json" "$WORK/models.json" "$WORK" $QUICK
+}
+
 host() {
   heddle_java -Dheddle.cuda.graphs=false dev.heddle.bench.GpuHost launch "$WORK/launch.json" $QUICK &&
     bench_java GpuHost replay "$WORK/replay.json" $QUICK &&

@@ -11,6 +11,8 @@ import java.util.Map;
 final class GpuSummary {
     private static final List<String> BANDWIDTH_BOUND = List.of("add", "gelu", "chain", "sum", "softmax", "layernorm", "layernorm_backward", "rmsnorm");
 
+    private static final double SAME_MODEL = 0.01; // of the loss, on each step
+
     private final JsonNode report;
     private final StringBuilder text = new StringBuilder();
     private final boolean standIn;
@@ -44,6 +46,7 @@ final class GpuSummary {
         goals();
         kernels();
         training();
+        models();
         failures();
         return text.toString();
     }
@@ -64,6 +67,12 @@ final class GpuSummary {
     }
 
     // ---- what was asked for
+
+    private double model(String variant) {
+        JsonNode peer = numbers("models_torch").path("gpt2");
+        return peer.path("loss_difference").asDouble(Double.NaN) <= SAME_MODEL
+                ? median(numbers("models").path("gpt2").path("units_per_second")) / median(peer.path(variant).path("units_per_second")) : Double.NaN;
+    }
 
     private void goals() {
         line("%n## Goals%n%n| | wanted | measured | met |%n|---|---|---|---|");
@@ -91,6 +100,10 @@ final class GpuSummary {
         goal("host, us a launch outside a graph", "at most 3", number(launch, 2), met(launch <= 3, launch));
         double step = numbers("host").path("replay").path("evaluate_us").path("median").asDouble(Double.NaN);
         goal("host, us of processor time to evaluate a step", "at most 20", number(step, 1), met(step <= 20, step));
+        double gpt = model("compile");
+        goal("GPT-2 124M, bf16, speed / PyTorch compiled", "at least 1", number(gpt, 3), met(gpt >= 1, gpt));
+        double losses = numbers("models_torch").path("gpt2").path("loss_difference").asDouble(Double.NaN);
+        goal("GPT-2 124M, loss of 200 steps, largest difference from PyTorch's", "at most 1%", scientific(losses), met(losses <= SAME_MODEL, losses));
         for (String model : List.of("mlp", "cnn")) {
             double speed = speed(model, "eager");
             goal("training " + model.toUpperCase(Locale.ROOT) + ", batch 128, speed / PyTorch eager", "at least 2", number(speed, 2), met(speed >= 2, speed));
@@ -153,6 +166,29 @@ final class GpuSummary {
         JsonNode replay = numbers("host").path("replay");
         line("%nHost, a step of a three-layer perceptron: %s us to record, %s us to evaluate (%s kernel calls in one graph).",
                 number(median(replay.path("record_us")), 1), number(median(replay.path("evaluate_us")), 1), replay.path("calls").asText("?"));
+    }
+
+    private void models() {
+        if (numbers("models").isEmpty()) {
+            return;
+        }
+        line("%n## Models%n%nbf16 with f32 master weights; tokens or images a second, in brackets Heddle over PyTorch, and peak memory.%n");
+        line("| model | Heddle | TFLOP/s | GB | eager | compiled | compiled, CUDA graphs | losses differ by |%n|---|---|---|---|---|---|---|---|");
+        for (Map.Entry<String, JsonNode> entry : numbers("models").properties()) {
+            JsonNode ours = entry.getValue();
+            JsonNode theirs = numbers("models_torch").path(entry.getKey());
+            double rate = median(ours.path("units_per_second"));
+            double difference = theirs.path("loss_difference").asDouble(Double.NaN);
+            List<String> peers = new ArrayList<>();
+            for (String variant : List.of("eager", "compile", "compile_cuda_graphs")) {
+                double peer = median(theirs.path(variant).path("units_per_second"));
+                peers.add(number(peer, 0) + (difference <= SAME_MODEL ? " (" + number(rate / peer, 2) + ", " : " (")
+                        + number(theirs.path(variant).path("peak_bytes").asDouble(Double.NaN) / 1e9, 1) + " GB)");
+            }
+            line("| %s | %s %s | %s | %s | %s | %s |", entry.getKey(), number(rate, 0), ours.path("unit").asText(),
+                    number(ours.path("tflop_per_s").asDouble(Double.NaN), 1), number(ours.path("peak_bytes").asDouble(Double.NaN) / 1e9, 1),
+                    String.join(" | ", peers), scientific(difference));
+        }
     }
 
     private void failures() {
