@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.UUID;
 
 /** Reports as JSON. */
 public final class Results {
@@ -25,14 +26,19 @@ public final class Results {
 
     /** Writes a report to a temporary name, syncs it, and lets it take the file's place; makes the folder. */
     public static void write(Path file, ObjectNode report) throws IOException {
+        write(file, (report.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Writes anything in the same way. */
+    public static void write(Path file, byte[] content) throws IOException {
         Path target = file.toAbsolutePath();
         Files.createDirectories(target.getParent());
-        Path part = Files.createTempFile(target.getParent(), "." + target.getFileName(), ".part");
+        Path part = target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".part");
         try {
-            try (FileChannel channel = FileChannel.open(part, StandardOpenOption.WRITE)) {
-                ByteBuffer text = ByteBuffer.wrap((report.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
-                while (text.hasRemaining()) {
-                    channel.write(text);
+            try (FileChannel channel = FileChannel.open(part, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
+                ByteBuffer bytes = ByteBuffer.wrap(content);
+                while (bytes.hasRemaining()) {
+                    channel.write(bytes);
                 }
                 channel.force(true);
             }

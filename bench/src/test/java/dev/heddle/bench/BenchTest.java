@@ -25,6 +25,12 @@ class BenchTest {
     }
 
     @Test
+    void reportsNeedResults() {
+        assertEquals(1, run("report", "there/is/none.json"));
+        assertTrue(errors.toString().startsWith("heddle bench: there/is/none.json: cannot be read"), errors.toString());
+    }
+
+    @Test
     void unknownOptionsAreRefused() {
         assertEquals(2, run("scaling", "--fast"));
         assertTrue(errors.toString().contains("--fast"), errors.toString());
