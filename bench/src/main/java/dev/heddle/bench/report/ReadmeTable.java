@@ -44,7 +44,7 @@ final class ReadmeTable {
         Set<String> peers = new LinkedHashSet<>();
         Set<String> sources = new LinkedHashSet<>();
         for (Row row : rows) {
-            peers.addAll(row.result.names("peers"));
+            peers.addAll(TrainSection.peers(row.result));
             sources.add("`bench/results/" + row.result.name() + "` (" + row.result.version() + ")");
         }
         text.append(text.isEmpty() ? "" : "\n").append("On ").append(machine).append(", medians of interleaved rounds; from ").append(String.join(", ", sources)).append(":\n\n");

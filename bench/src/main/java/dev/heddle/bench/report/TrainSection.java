@@ -16,8 +16,8 @@ final class TrainSection {
     private TrainSection() {}
 
     static void write(Result result, Page page) {
-        List<String> peers = result.names("peers");
-        peers.forEach(peer -> page.paragraph(peer + ": " + result.at("peers", peer).asText()));
+        List<String> peers = peers(result);
+        result.names("peers").forEach(peer -> page.paragraph(peer + ": " + result.at("peers", peer).asText()));
         List<String> workloads = result.names("workloads");
         Map<String, List<Double>> ratios = new LinkedHashMap<>();
         Map<String, List<Double>> memory = new LinkedHashMap<>();
@@ -69,6 +69,12 @@ final class TrainSection {
         }
         memory.values().forEach(values -> row.add(values.get(i) == null ? "" : String.format(Locale.ROOT, "%.0f", values.get(i))));
         return row;
+    }
+
+    /** The sides that Heddle is compared with in any workload. */
+    static List<String> peers(Result result) {
+        return result.names("workloads").stream().flatMap(workload -> result.names("workloads", workload).stream())
+                .filter(name -> name.startsWith("ratio_")).map(name -> name.substring("ratio_".length())).distinct().toList();
     }
 
     /** {@code "54,394 images"}, with the setting that a peer was best at; empty if this side did not run. */
