@@ -1,6 +1,10 @@
 // heddle bench
 package dev.heddle.bench;
 
+import dev.heddle.bench.guard.GuardCommand;
+import dev.heddle.bench.peer.TrainCommand;
+import dev.heddle.bench.report.ReportCommand;
+import dev.heddle.bench.scaling.ScalingCommand;
 import java.io.IOException;
 import java.util.List;
 import picocli.CommandLine;
@@ -10,7 +14,8 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ScopeType;
 
 /** {@code heddle bench}: results go to standard output, progress to standard error; exit status 0, 1 for what went wrong, 2 for bad arguments. */
-@Command(name = "heddle bench", mixinStandardHelpOptions = true, description = "Measures Heddle, by itself and beside other libraries.")
+@Command(name = "heddle bench", mixinStandardHelpOptions = true, subcommands = {TrainCommand.class, GuardCommand.class, ReportCommand.class, ScalingCommand.class},
+        description = "Measures Heddle, by itself and beside other libraries.")
 public final class Bench {
     @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where an error came from.")
     private boolean stacktrace;

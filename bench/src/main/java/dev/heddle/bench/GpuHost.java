@@ -3,6 +3,7 @@ package dev.heddle.bench;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.heddle.bench.peer.Workload;
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Debug;
 import dev.heddle.engine.Device;

@@ -1,6 +1,7 @@
 // The part of a comparison that runs in a process of its own, told what to do through its standard input.
-package dev.heddle.bench;
+package dev.heddle.bench.peer;
 
+import dev.heddle.engine.DType;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -8,8 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * {@code PeerWorker heddle|libtorch mlp|cnn|gpt|lstm}. Commands: {@code check N} prints the losses of N steps without dropout from the
- * initial weights; {@code run S} trains for S seconds and prints steps a second; {@code memory} prints the peak resident
+ * {@code PeerWorker heddle|libtorch|djl WORKLOAD f32|bf16}. Commands: {@code check N} prints the losses of N steps without dropout
+ * from the initial weights; {@code run S} trains for S seconds and prints steps a second; {@code memory} prints the peak resident
  * bytes; end of input ends it.
  */
 public final class PeerWorker {
@@ -23,8 +24,14 @@ public final class PeerWorker {
 
     /** Serves commands until its input ends. */
     public static void main(String[] arguments) throws IOException {
-        Workload workload = Workload.valueOf(arguments[1].toUpperCase(java.util.Locale.ROOT));
-        Side side = arguments[0].equals("heddle") ? new HeddleSide(workload) : new LibTorchSide(workload);
+        Workload workload = Workload.valueOf(arguments[1]);
+        boolean bf16 = arguments[2].equals("bf16");
+        Side side = switch (arguments[0]) {
+            case "heddle" -> new HeddleSide(workload, workload.batch, bf16 ? DType.BF16 : DType.F32);
+            case "libtorch" -> new LibTorchSide(workload, workload.batch, bf16);
+            case "djl" -> new DjlSide(workload);
+            default -> throw new IllegalArgumentException(arguments[0]);
+        };
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
         System.out.println("ready");
         for (String line; (line = in.readLine()) != null;) {

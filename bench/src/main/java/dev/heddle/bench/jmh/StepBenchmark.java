@@ -1,8 +1,7 @@
 // What a training step costs the host: recording, looking the plan up, dispatching the kernels.
-package dev.heddle.bench;
+package dev.heddle.bench.jmh;
 
 import dev.heddle.engine.Debug;
-import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.layers.Conv2d;
@@ -17,32 +16,17 @@ import dev.heddle.training.Adam;
 import dev.heddle.training.Losses;
 import dev.heddle.training.Optimizer;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.openjdk.jmh.annotations.Benchmark;
-import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
-import org.openjdk.jmh.annotations.Measurement;
-import org.openjdk.jmh.annotations.Mode;
-import org.openjdk.jmh.annotations.OutputTimeUnit;
-import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
-import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * The MNIST CNN's graph, op for op, on one 6 x 6 image and with a narrow first linear layer, so that the kernels take little: a
  * step is the host's work plus what {@code kernels} prints at the end, measured by the plan itself in a second phase.
  */
-@State(Scope.Thread)
-@BenchmarkMode(Mode.AverageTime)
-@OutputTimeUnit(TimeUnit.MICROSECONDS)
-@Warmup(iterations = 5, time = 2)
-@Measurement(iterations = 5, time = 2)
-@Fork(value = 1, jvmArgsAppend = {"--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"})
-public class StepBenchmark {
+public class StepBenchmark extends EngineBenchmark {
     private static final Pattern TIME = Pattern.compile("(?m)^ *\\d+ +([0-9.]+) us");
 
     private Sequential model;
@@ -57,7 +41,7 @@ public class StepBenchmark {
         model = new Sequential(new Conv2d(1, 4, 3), new ReLU(), new Conv2d(4, 8, 3), new ReLU(), new MaxPool2d(2), new Dropout(0.25),
                 new Flatten(), new Linear(8, 16), new ReLU(), new Dropout(0.5), new Linear(16, 10));
         optimizer = Adam.of(model.parameters()).build();
-        x = new Generator(2).randn(1, 1, 6, 6).eval();
+        x = random(1, 1, 6, 6);
         y = Tensor.of(new long[] {3}, 1);
     }
 

@@ -1,7 +1,8 @@
 // The workloads in Heddle.
-package dev.heddle.bench;
+package dev.heddle.bench.peer;
 
 import dev.heddle.engine.Activations;
+import dev.heddle.engine.DType;
 import dev.heddle.engine.Functional;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
@@ -16,33 +17,38 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** A step: forward, cross-entropy, backward, update, loss read. */
-final class HeddleSide implements PeerWorker.Side {
+public final class HeddleSide implements PeerWorker.Side {
     private final Workload workload;
     private final List<Variable> p = new ArrayList<>();
+    private final List<Variable> runningMean = new ArrayList<>();
+    private final List<Variable> runningVar = new ArrayList<>();
     private final Optimizer optimizer;
     private final Tensor x;
     private final Tensor y;
     private final Generator generator = new Generator(1);
 
-    HeddleSide(Workload workload) {
-        this(workload, workload.batch);
-    }
-
-    HeddleSide(Workload workload, int batch) {
+    /** The model with its initial weights, in {@code F32} or {@code BF16} (the optimizer then keeps them in {@code F32} too). */
+    public HeddleSide(Workload workload, int batch, DType precision) {
         this.workload = workload;
         for (int i = 0; i < workload.shapes.length; i++) {
-            p.add(new Variable("p" + i, Tensor.of(workload.parameter(i), workload.shapes[i]), true));
+            p.add(new Variable("p" + i, Tensor.of(workload.parameter(i), workload.shapes[i]).to(precision), true));
         }
         optimizer = switch (workload) {
             case MLP -> SGD.of(p).learningRate(Workload.SGD_RATE).build();
+            case RESNET18 -> SGD.of(p).learningRate(Workload.RESNET_RATE).momentum(Workload.MOMENTUM).build();
             case CNN, LSTM -> Adam.of(p).learningRate(Workload.ADAM_RATE).build();
             case GPT -> AdamW.of(p).learningRate(Workload.ADAMW_RATE).build();
         };
-        x = switch (workload) {
-            case MLP -> Tensor.of(workload.inputs(batch), batch, Workload.PIXELS);
-            case CNN -> Tensor.of(workload.inputs(batch), batch, 1, 28, 28);
-            case GPT, LSTM -> Tensor.of(workload.tokens(), batch, workload.positions);
-        };
+        x = workload.positions > 0 ? Tensor.of(workload.tokens(), workload.inputShape(batch))
+                : Tensor.of(workload.inputs(batch), workload.inputShape(batch)).to(precision);
+        if (workload == Workload.RESNET18) {
+            for (long[] shape : workload.shapes) {
+                if (shape.length == 4) {
+                    runningMean.add(new Variable("mean", Tensor.zeros(shape[0]), false));
+                    runningVar.add(new Variable("variance", Tensor.ones(shape[0]), false));
+                }
+            }
+        }
         long[] labels = workload.labels(batch);
         y = Tensor.of(labels, labels.length);
     }
@@ -55,10 +61,11 @@ final class HeddleSide implements PeerWorker.Side {
     }
 
     /** A step whose loss nobody has read yet. */
-    Tensor train(boolean dropout) {
+    public Tensor train(boolean dropout) {
         Tensor loss = Losses.crossEntropy(switch (workload) {
             case MLP -> mlp();
             case CNN -> cnn(dropout);
+            case RESNET18 -> resNet();
             case GPT -> gpt();
             case LSTM -> lstm();
         }, y);
@@ -82,6 +89,30 @@ final class HeddleSide implements PeerWorker.Side {
         Tensor h = Functional.maxPool2d(conv(conv(x, 0).relu(), 2).relu(), 2, 2, 0);
         h = linear(Functional.dropout(h, dropout ? 0.25 : 0, generator).flatten(1, 3), 4).relu();
         return linear(Functional.dropout(h, dropout ? 0.5 : 0, generator), 6);
+    }
+
+    /** Convolution {@code i / 3} and its norm, which also moves the running statistics. */
+    private Tensor normedConv(Tensor h, int i, int stride) {
+        int padding = (int) p.get(i).shape().dim(2) / 2;
+        Tensor y = Functional.conv2d(h, p.get(i).value(), null, stride, padding, 1, 1);
+        List<Tensor> normed = Functional.batchNorm(y, p.get(i + 1).value(), p.get(i + 2).value(), 1e-5); // y, mean (C), variance (C)
+        double n = y.elements() / (double) y.dim(1);
+        Variable mean = runningMean.get(i / 3);
+        Variable variance = runningVar.get(i / 3);
+        mean.set(mean.value().mul(0.9).add(normed.get(1).detach().mul(0.1)));
+        variance.set(variance.value().mul(0.9).add(normed.get(2).detach().mul(0.1 * n / (n - 1))));
+        return normed.getFirst();
+    }
+
+    private Tensor resNet() {
+        Tensor h = normedConv(x, 0, 1).relu(); // (N, 64, 32, 32)
+        for (int i = 3, block = 0; block < 2 * Workload.STAGES; block++) {
+            boolean narrows = block > 0 && block % 2 == 0;
+            Tensor y = normedConv(normedConv(h, i, narrows ? 2 : 1).relu(), i + 3, 1);
+            h = y.add(narrows ? normedConv(h, i + 6, 2) : h).relu();
+            i += narrows ? 9 : 6;
+        }
+        return linear(h.mean(2, 3), p.size() - 2); // (N, 10)
     }
 
     private Tensor norm(Tensor h, int i) {

@@ -1,7 +1,9 @@
 // The workloads in libtorch, through bytedeco's presets.
-package dev.heddle.bench;
+package dev.heddle.bench.peer;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.PointerScope;
@@ -21,15 +23,20 @@ import org.bytedeco.pytorch.global.torch;
 /** A step: zero_grad, forward, cross-entropy, backward, update, loss read. */
 final class LibTorchSide implements PeerWorker.Side {
     private final Workload workload;
+    private final boolean bf16;
     private final Tensor[] p;
     private final TensorOptional[] optional;
+    private final List<TensorOptional> runningMean = new ArrayList<>();
+    private final List<TensorOptional> runningVar = new ArrayList<>();
     private final Optimizer optimizer;
     private final Tensor x;
     private final Tensor y;
 
-    LibTorchSide(Workload workload) {
+    /** {@code batch}: of images; sequences have the workload's. */
+    LibTorchSide(Workload workload, int batch, boolean bf16) {
         this.workload = workload;
-        torch.set_num_threads(Integer.getInteger("threads", Runtime.getRuntime().availableProcessors()));
+        this.bf16 = bf16;
+        torch.set_num_threads(Setting.threads());
         p = new Tensor[workload.shapes.length];
         optional = new TensorOptional[p.length];
         for (int i = 0; i < p.length; i++) {
@@ -40,16 +47,23 @@ final class LibTorchSide implements PeerWorker.Side {
         TensorVector all = new TensorVector(p);
         optimizer = switch (workload) {
             case MLP -> new SGD(all, new SGDOptions(Workload.SGD_RATE));
+            case RESNET18 -> new SGD(all, momentum());
             case CNN, LSTM -> new Adam(all, new AdamOptions(Workload.ADAM_RATE));
             case GPT -> new AdamW(all, new AdamWOptions(Workload.ADAMW_RATE));
         };
         x = switch (workload) {
-            case MLP -> tensor(workload.inputs(), workload.batch, Workload.PIXELS);
-            case CNN -> tensor(workload.inputs(), workload.batch, 1, 28, 28);
+            case MLP, CNN, RESNET18 -> tensor(workload.inputs(batch), workload.inputShape(batch));
             case GPT -> integers(workload.tokens(), workload.batch, workload.positions);
             case LSTM -> timeFirst(workload.tokens());
         };
-        y = workload == Workload.LSTM ? timeFirst(workload.labels()).view(-1) : integers(workload.labels(), workload.labels().length);
+        if (workload == Workload.RESNET18) {
+            for (int i = 0; i < p.length - 2; i += 3) {
+                runningMean.add(new TensorOptional(torch.zeros(p[i].size(0))));
+                runningVar.add(new TensorOptional(torch.ones(p[i].size(0))));
+            }
+        }
+        long[] labels = workload.labels(batch);
+        y = workload == Workload.LSTM ? timeFirst(labels).view(-1) : integers(labels, labels.length);
     }
 
     /** {@code (T, N)}: what libtorch's LSTM runs on without transposing. */
@@ -74,12 +88,21 @@ final class LibTorchSide implements PeerWorker.Side {
     public double step(boolean dropout) {
         try (PointerScope scope = new PointerScope()) {
             optimizer.zero_grad();
-            Tensor loss = torch.cross_entropy_loss(switch (workload) {
+            if (bf16) {
+                torch.set_autocast_enabled(torch.DeviceType.CPU, true);
+            }
+            Tensor logits = switch (workload) {
                 case MLP -> mlp();
                 case CNN -> cnn(dropout);
+                case RESNET18 -> resNet();
                 case GPT -> gpt();
                 case LSTM -> lstm();
-            }, y);
+            };
+            Tensor loss = torch.cross_entropy_loss(logits, y);
+            if (bf16) {
+                torch.set_autocast_enabled(torch.DeviceType.CPU, false);
+                torch.clear_cache(); // of the weights in bf16, as the end of `with torch.autocast` does
+            }
             loss.backward();
             optimizer.step();
             return loss.item_float();
@@ -103,6 +126,29 @@ final class LibTorchSide implements PeerWorker.Side {
         Tensor h = torch.max_pool2d(conv(conv(x, 0).relu(), 2).relu(), two, two, new long[] {0, 0}, new long[] {1, 1}, false);
         h = linear(torch.dropout(h, 0.25, dropout).flatten(1, 3), 4).relu();
         return linear(torch.dropout(h, 0.5, dropout), 6);
+    }
+
+    private static SGDOptions momentum() {
+        SGDOptions options = new SGDOptions(Workload.RESNET_RATE);
+        options.momentum().put(Workload.MOMENTUM);
+        return options;
+    }
+
+    private Tensor normedConv(Tensor h, int i, long stride) {
+        long padding = p[i].size(2) / 2;
+        Tensor y = torch.conv2d(h, p[i], new TensorOptional(), new long[] {stride, stride}, new long[] {padding, padding}, new long[] {1, 1}, 1);
+        return torch.batch_norm(y, optional[i + 1], optional[i + 2], runningMean.get(i / 3), runningVar.get(i / 3), true, 0.1, 1e-5, true);
+    }
+
+    private Tensor resNet() {
+        Tensor h = normedConv(x, 0, 1).relu();
+        for (int i = 3, block = 0; block < 2 * Workload.STAGES; block++) {
+            boolean narrows = block > 0 && block % 2 == 0;
+            Tensor y = normedConv(normedConv(h, i, narrows ? 2 : 1).relu(), i + 3, 1);
+            h = y.add(narrows ? normedConv(h, i + 6, 2) : h).relu();
+            i += narrows ? 9 : 6;
+        }
+        return linear(torch.adaptive_avg_pool2d(h, 1, 1).flatten(1, 3), p.length - 2);
     }
 
     private Tensor norm(Tensor h, int i) {

@@ -1,0 +1,45 @@
+// The command line: what is told for bad arguments, and that every command can say what it does.
+package dev.heddle.bench;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import org.junit.jupiter.api.Test;
+import picocli.CommandLine;
+
+class BenchTest {
+    private final StringWriter errors = new StringWriter();
+    private final StringWriter output = new StringWriter();
+
+    private int run(String... arguments) {
+        return Bench.commandLine().setErr(new PrintWriter(errors)).setOut(new PrintWriter(output)).execute(arguments);
+    }
+
+    @Test
+    void badArgumentsAreErrorsOfOneLine() {
+        assertEquals(1, run("scaling", "--device", "abacus"));
+        assertTrue(errors.toString().startsWith("heddle bench: ") && errors.toString().contains("abacus"), errors.toString());
+        assertEquals(1, errors.toString().strip().lines().count(), errors.toString());
+    }
+
+    @Test
+    void reportsNeedResults() {
+        assertEquals(1, run("report", "there/is/none.json"));
+        assertTrue(errors.toString().startsWith("heddle bench: there/is/none.json: cannot be read"), errors.toString());
+    }
+
+    @Test
+    void unknownOptionsAreRefused() {
+        assertEquals(2, run("scaling", "--fast"));
+        assertTrue(errors.toString().contains("--fast"), errors.toString());
+        assertEquals(2, run("nothing"));
+    }
+
+    @Test
+    void everyCommandHasADescription() {
+        Bench.commandLine().getSubcommands().values().stream().map(CommandLine::getCommandSpec).forEach(
+                spec -> assertTrue(spec.usageMessage().description().length > 0, spec.name()));
+    }
+}

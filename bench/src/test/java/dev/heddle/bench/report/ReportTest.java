@@ -1,0 +1,209 @@
+package dev.heddle.bench.report;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import javax.imageio.ImageIO;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.w3c.dom.Document;
+import org.w3c.dom.Element;
+import org.w3c.dom.NodeList;
+import picocli.CommandLine;
+
+class ReportTest {
+    private static final String HOSTILE = "a </td><script src='http://x/y.js'>\"alert(1)\"</script> & b\u0001";
+    private static final String MACHINE = """
+            "machine": {"date": "2026-11-21", "commit": "abc123", "device": "cpu", "cpu": "CPU", "processors": 2, "gpu": {"driver": "13.1"}}""";
+    private static final String TRAIN = """
+            {"what": "train", MACHINE, "peers": {"libtorch": "2.10, MKL", "djl": "0.38"}, "workloads": {
+              "mlp": {"batch": 128, "sample": "images", "precision": "f32",
+                "heddle": {"median": 54000.4, "min": 1, "max": 2, "peak_bytes": 400000000},
+                "libtorch": {"median": 45000, "min": 1, "max": 2, "peak_bytes": 340000000, "setting": "MKL"},
+                "djl": {"median": 27000, "min": 1, "max": 2, "peak_bytes": 500000000},
+                "ratio_libtorch": {"median": 1.2, "min": 1.1, "max": 1.3}, "ratio_djl": {"median": 2.0, "min": 1.9, "max": 2.1}},
+              "gpt": {"batch": 16, "sample": "tokens", "precision": "bf16", "description": "GPT | 4x256",
+                "heddle": {"median": 8000, "min": 1, "max": 2, "peak_bytes": 450000000},
+                "libtorch": {"median": 10000, "min": 1, "max": 2, "peak_bytes": 660000000},
+                "ratio_libtorch": {"median": 0.8, "min": 0.7, "max": 0.9}}}}""".replace("MACHINE", MACHINE);
+    private static final String KERNELS = """
+            {"what": "kernels", MACHINE, "peers": {"libtorch": "2.10"}, "ceilings": {"copy_gb_per_s": 20, "matmul_gflop_per_s": 300,
+              "matmul_bf16_gflop_per_s": 600}, "cases": {
+              "softmax f32 64x64": {"us": 10, "us_min": 9, "us_max": 12, "bytes": 32768, "flops": 0, "gb_per_s": 3.3, "gflop_per_s": 0,
+                "percent_of_ceiling": 16, "ceiling": "copy", "error": 1e-7},
+              "matmul f32 64x64x64": {"us": 2, "us_min": 1, "us_max": 3, "bytes": 49152, "flops": 524288, "gb_per_s": 24.6, "gflop_per_s": 262,
+                "percent_of_ceiling": 87, "ceiling": "matmul", "error": 1e-7, "libtorch_us": 3, "ratio": 1.5},
+              "conv f32 1x1x1x1": {"failure": "wrong result"}}}""".replace("MACHINE", MACHINE);
+    private static final String SCALING = """
+            {"what": "scaling", MACHINE, "series": [
+              {"model": "gpt", "axis": "batch", "base": {"batch": 4, "width": 128}, "points": [{"value": 1, "ms": 2, "peak_bytes": 1000000},
+                {"value": 2, "ms": 4, "peak_bytes": 1500000}], "slope_time": 1.0, "slope_memory": 0.58},
+              {"model": "mlp", "axis": "batch", "base": {}, "points": [{"value": 1, "ms": 1, "peak_bytes": 1000000},
+                {"value": 4, "ms": 2, "peak_bytes": 4000000}], "slope_time": 0.5, "slope_memory": 1.0}],
+             "startup": {"gpt": {"jvm_ms": 80, "first_step_ms": 900, "second_step_takes_ms": 3}},
+             "plan_cache_miss": {"gpt": {"hit_ms": 2, "miss_ms": 30, "plan_ms": 28}}}""".replace("MACHINE", MACHINE);
+
+    @TempDir
+    private Path folder;
+    private final List<String> skipped = new ArrayList<>();
+
+    @BeforeAll
+    static void needsNoScreen() {
+        System.setProperty("java.awt.headless", "true");
+    }
+
+    private Result result(String name, String json) throws IOException {
+        return Result.read(Files.writeString(folder.resolve(name), json), skipped::add).orElseThrow();
+    }
+
+    private static Document parse(Page page) throws Exception {
+        return DocumentBuilderFactory.newInstance().newDocumentBuilder()
+                .parse(new ByteArrayInputStream(page.html().getBytes(StandardCharsets.UTF_8)));
+    }
+
+    private static List<String> texts(Document document, String element) {
+        NodeList nodes = document.getElementsByTagName(element);
+        List<String> texts = new ArrayList<>();
+        for (int i = 0; i < nodes.getLength(); i++) {
+            texts.add(nodes.item(i).getTextContent());
+        }
+        return texts;
+    }
+
+    @Test
+    void aPageNeedsNothingElse() throws Exception {
+        Page page = ReportCommand.page(List.of(result("train.json", TRAIN), result("kernels.json", KERNELS), result("scaling.json", SCALING)));
+        Document document = parse(page);
+        assertTrue(texts(document, "h2").getFirst().startsWith("Training"), texts(document, "h2").toString());
+        for (String element : List.of("script", "link", "a", "iframe", "object", "base")) {
+            assertEquals(0, document.getElementsByTagName(element).getLength(), element);
+        }
+        assertFalse(page.html().contains("url(") || page.html().contains("@import") || page.html().contains("http"), "something to be fetched");
+        NodeList images = document.getElementsByTagName("img");
+        assertEquals(List.of("train-ratios.png", "train-memory.png", "kernels-roofline.png", "kernels-ceilings.png", "kernels-ratios.png",
+                "scaling-batch-time.png", "scaling-batch-memory.png"), List.copyOf(page.figures().keySet()));
+        assertEquals(page.figures().size(), images.getLength());
+        int i = 0;
+        for (byte[] png : page.figures().values()) {
+            String source = ((Element) images.item(i++)).getAttribute("src");
+            assertEquals("data:image/png;base64," + Base64.getEncoder().encodeToString(png), source);
+            BufferedImage image = ImageIO.read(new ByteArrayInputStream(png));
+            assertTrue(image.getWidth() >= 500 && image.getHeight() >= 400);
+        }
+    }
+
+    @Test
+    void aPageHasTheNumbersAndWhereTheyAreFrom() throws Exception {
+        Document document = parse(ReportCommand.page(List.of(result("train.json", TRAIN), result("kernels.json", KERNELS), result("s.json", SCALING))));
+        List<String> cells = texts(document, "td");
+        for (String text : List.of("54,000 images", "45,000 (MKL)", "1.20", "1.10 - 1.30", "400", "abc123", "2026-11-21", "13.1", "262.0", "87",
+                "failed: wrong result", "0.58", "900.0", "28.0")) {
+            assertTrue(cells.contains(text), text + " in " + cells);
+        }
+        // sqrt(1.2 * 0.8) = 0.98
+        assertTrue(texts(document, "p").contains("Geometric mean of the ratios to libtorch: 0.98"), texts(document, "p").toString());
+    }
+
+    @Test
+    void whatStandsInResultsIsText() throws Exception {
+        assertEquals("&lt;b&gt;&amp;&quot;&#39;", Page.escape("<b>&\"'"));
+        ObjectNode train = (ObjectNode) new ObjectMapper().readTree(TRAIN);
+        train.withObject("/machine").put("cpu", HOSTILE);
+        train.withObject("/peers").put("libtorch", HOSTILE);
+        train.withObject("/workloads").set(HOSTILE, train.get("workloads").get("mlp"));
+        Document document = parse(ReportCommand.page(List.of(result("train.json", train.toString()))));
+        assertEquals(0, document.getElementsByTagName("script").getLength());
+        String seen = HOSTILE.replace('\u0001', '\uFFFD');
+        assertTrue(texts(document, "td").contains(seen), texts(document, "td").toString());
+        assertTrue(texts(document, "p").contains("libtorch: " + seen), texts(document, "p").toString());
+    }
+
+    @Test
+    void sidesWithoutAVersionOfTheirOwnAreComparedToo() throws Exception {
+        Page page = ReportCommand.page(List.of(result("train.json", TRAIN.replace("ratio_djl", "ratio_heddle_f32").replace("\"djl\": {", "\"heddle_f32\": {"))));
+        assertTrue(texts(parse(page), "th").contains("heddle_f32, a second"));
+        assertTrue(texts(parse(page), "td").containsAll(List.of("27,000", "2.00")));
+    }
+
+    @Test
+    void filesOfOtherShapesAreSkippedAndSaidSo() throws IOException {
+        for (String other : List.of("{\"date\": \"2026-11-21\", \"mlp\": {}}", "[{\"benchmark\": \"jmh\"}]", "{\"what\": \"weather\", \"machine\": {}}")) {
+            Path file = Files.writeString(folder.resolve("old.json"), other);
+            skipped.clear();
+            assertTrue(Result.read(file, skipped::add).isEmpty(), other);
+            assertTrue(skipped.getFirst().startsWith(file + ": skipped"), skipped.toString());
+        }
+    }
+
+    @Test
+    void errorsNameTheFile() throws IOException {
+        Path broken = Files.writeString(folder.resolve("broken.json"), "{\"what\": \"train\",\n  oops}");
+        String message = assertThrows(IOException.class, () -> Result.read(broken, skipped::add)).getMessage();
+        assertTrue(message.startsWith(broken + ": is no JSON") && message.contains("line 2"), message);
+        Path missing = folder.resolve("missing.json");
+        assertTrue(assertThrows(IOException.class, () -> Result.read(missing, skipped::add)).getMessage().startsWith(missing + ": cannot be read"));
+        Result incomplete = result("incomplete.json", TRAIN.replace("\"median\": 54000.4,", ""));
+        message = assertThrows(IllegalArgumentException.class, () -> ReportCommand.page(List.of(incomplete))).getMessage();
+        assertTrue(message.startsWith(incomplete.file() + ": ") && message.contains("workloads/mlp/heddle/median"), message);
+    }
+
+    @Test
+    void theReadmesTableIsReplacedBetweenItsMarks() throws IOException {
+        Path readme = Files.writeString(folder.resolve("README.md"), "before\n" + ReadmeTable.BEGIN + "\nold\n" + ReadmeTable.END + "\nafter\n");
+        Path train = Files.writeString(folder.resolve("train.json"), TRAIN);
+        String[] arguments = {"--readme", readme.toString(), train.toString()};
+        assertEquals(0, new CommandLine(new ReportCommand()).execute(arguments));
+        String text = Files.readString(readme);
+        assertEquals("before\n" + ReadmeTable.BEGIN + "\n\n" + """
+                On 2 cores of CPU, medians of interleaved rounds; from `bench/results/train.json` (2026-11-21, commit abc123):
+
+                | training step | Heddle, a second | libtorch, a second | ratio | djl, a second | ratio | peak memory, MB: Heddle, libtorch, djl |
+                | --- | --- | --- | --- | --- | --- | --- |
+                | mlp, batch 128 | 54,000 images | 45,000 (MKL) | 1.20 | 27,000 | 2.00 | 400, 340, 500 |
+                | GPT \\| 4x256, batch 16, bf16 | 8,000 tokens | 10,000 | 0.80 |  |  | 450, 660, - |
+
+                """ + ReadmeTable.END + "\nafter\n", text);
+        assertEquals(0, new CommandLine(new ReportCommand()).execute(arguments));
+        assertEquals(text, Files.readString(readme), "a second time");
+    }
+
+    @Test
+    void theReadmesTableHasTheNewestOfEachWorkload() throws IOException {
+        Result older = result("b.json", TRAIN.replace("2026-11-21", "2026-11-20").replace("54000.4", "99999"));
+        Result newer = result("a.json", TRAIN.replace("\"gpt\"", "\"lstm\""));
+        String table = ReadmeTable.of(List.of(newer, older));
+        assertTrue(table.contains("54,000 images") && !table.contains("99,999"), table);
+        assertEquals(5, table.lines().filter(line -> line.startsWith("|")).count(), table);
+        assertTrue(table.contains("b.json") && table.contains("a.json"), table);
+        assertThrows(IllegalArgumentException.class, () -> ReadmeTable.of(List.of()));
+        assertThrows(IllegalArgumentException.class, () -> ReadmeTable.replace(ReadmeTable.END + ReadmeTable.BEGIN, table));
+    }
+
+    /** Whoever keeps a new result runs {@code heddle bench report --readme README.md}. */
+    @Test
+    void theProjectsReadmeHasTheTableOfTheKeptResults() throws IOException {
+        List<Result> kept = new ArrayList<>();
+        for (Path file : Result.list(Path.of("results"))) {
+            Result.read(file, skipped::add).ifPresent(kept::add);
+        }
+        String readme = Files.readString(Path.of("../README.md"));
+        assumeTrue(kept.stream().anyMatch(r -> r.what().equals("train")), "no results of `heddle bench train` are kept");
+        assertEquals(ReadmeTable.replace(readme, ReadmeTable.of(kept)), readme, "run ./heddle bench report --readme README.md");
+    }
+}
