@@ -28,20 +28,27 @@ final class Ceilings {
     private final Device device;
     private final boolean quick;
     private final double copy;
+    private final double ordinaryCopy;
     private final Map<DType, Double> matmul = new EnumMap<>(DType.class);
 
     Ceilings(Device device, boolean quick) {
         this.device = device;
         this.quick = quick;
         long bytes = quick ? 1 << 20 : Math.max(128L << 20, 4 * lastLevelCache(device));
+        boolean cpu = device.type() == Device.Type.CPU;
         double engine = engineCopy(bytes);
-        copy = Math.max(engine, device.type() == Device.Type.CPU ? Math.max(hostCopy(bytes, bytes / WorkerPool.shared().threads()), hostCopy(bytes, PIECE))
-                : GpuInfo.copyBandwidth(bytes));
+        ordinaryCopy = cpu ? Math.max(engine, hostCopy(bytes, PIECE)) : engine;
+        copy = Math.max(ordinaryCopy, cpu ? hostCopy(bytes, bytes / WorkerPool.shared().threads()) : GpuInfo.copyBandwidth(bytes));
     }
 
     /** Bytes read and written a second, in 1e9. */
     double copy() {
         return copy;
+    }
+
+    /** The same without the ways that write past the caches, or on a GPU the driver's: what a kernel can come to. */
+    double ordinaryCopy() {
+        return ordinaryCopy;
     }
 
     /** Operations a second, in 1e9, of a large product; measured when it is first asked for. */

@@ -115,13 +115,13 @@ public final class KernelBench {
             putCeilings(ceilings, limits);
             save(results);
         }
-        say("ceilings: copy %.1f GB/s%s", ceilings.copy(), String.join("", ceilings.matmuls().entrySet().stream()
+        say("ceilings: copy %.1f GB/s, by ordinary stores %.1f%s", ceilings.copy(), ceilings.ordinaryCopy(), String.join("", ceilings.matmuls().entrySet().stream()
                 .map(m -> String.format(Locale.ROOT, ", product %s %.0f GFLOP/s", m.getKey(), m.getValue())).toList()));
         return results;
     }
 
     private static void putCeilings(Ceilings ceilings, ObjectNode node) {
-        node.put("copy_gb_per_s", ceilings.copy());
+        node.put("copy_gb_per_s", ceilings.copy()).put("ordinary_copy_gb_per_s", ceilings.ordinaryCopy());
         for (Map.Entry<DType, Double> entry : ceilings.matmuls().entrySet()) {
             String dtype = entry.getKey() == DType.F32 ? "" : entry.getKey().name().toLowerCase(Locale.ROOT) + "_";
             node.put("matmul_" + dtype + "gflop_per_s", entry.getValue());

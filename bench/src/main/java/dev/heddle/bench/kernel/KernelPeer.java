@@ -1,6 +1,7 @@
 // libtorch's side of the kernel bench, in a process of its own: in ours its thread pools would fight the engine's.
 package dev.heddle.bench.kernel;
 
+import dev.heddle.engine.cpu.WorkerPool;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -24,11 +25,11 @@ public final class KernelPeer implements AutoCloseable {
 
     KernelPeer(boolean quick) throws IOException {
         ProcessBuilder builder = new ProcessBuilder(System.getProperty("java.home") + "/bin/java", "--add-modules", "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED", "-Dheddle.threads=1", "-Dheddle.cpu.native=false", "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
+                "--enable-native-access=ALL-UNNAMED", "-Dheddle.threads=1", "-Dheddle.cpu.native=false", "-Dthreads=" + WorkerPool.shared().threads(), "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
                 "-cp", System.getProperty("java.class.path"), KernelPeer.class.getName(), Boolean.toString(quick))
                 .redirectError(ProcessBuilder.Redirect.DISCARD);
         Map<String, String> environment = builder.environment();
-        environment.remove("JDK_JAVA_OPTIONS");
+        environment.remove("JDK_JAVA_OPTIONS"); // ours
         String preload = System.getenv("HEDDLE_PEER_PRELOAD");
         if (preload != null && !preload.isBlank()) {
             setting = "libtorch 2.10.0 (bytedeco 1.5.13), preloaded " + preload.replaceAll("[^:]*/", "").replace(":", " and ");
