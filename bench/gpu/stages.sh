@@ -79,7 +79,7 @@ determinism() {
   cmp "$WORK/determinism.json" "$WORK/determinism-again.json"
 }
 
-bench() { bench_java GpuBench "$WORK/bench.json" "${QUICK:-full}"; }
+bench() { bench_java Bench kernels --device cuda --json "$WORK/bench.json" ${QUICK:+--quick}; }
 
 training() { bench_java GpuTraining bench "$WORK/training.json" "$WORK" "${QUICK:-full}"; }
 

@@ -1,4 +1,4 @@
-"""kernels.py OUT.json BENCH.json [quick]: times in PyTorch the cases that GpuBench wrote, eagerly, and compiled where a compiler can fuse."""
+"""kernels.py OUT.json BENCH.json [quick]: times in PyTorch the cases that `heddle bench kernels` wrote, eagerly, and compiled where a compiler can fuse."""
 import json
 import sys
 
@@ -25,7 +25,7 @@ def attention_backward(q, k, v, gradient):
 
 
 def adamw(count):
-    """The same matrices as GpuCase makes."""
+    """The same matrices as StandardCases makes."""
     parameters = []
     left = count
     while left > 0:
@@ -73,9 +73,11 @@ def case(name):
     if kind == "linear_relu":
         return lambda x, w, b: F.relu(F.linear(x, w, b)), (randn(dtype, d[0], d[2]), randn(dtype, d[1], d[2]), randn(dtype, d[1]))
     last = torch.channels_last
-    if kind == "conv":
-        return (lambda x, w: F.conv2d(x, w, padding=1),
-                (randn(dtype, *d).to(memory_format=last), randn(dtype, d[1], d[1], 3, 3).to(memory_format=last)))
+    convolutions = {"conv": (d[1], 3, 1), "conv_1x1": (4 * d[1], 1, 1), "conv_stride2": (2 * d[1], 3, 2)} if len(d) == 4 else {}
+    if kind in convolutions:
+        channels, size, stride = convolutions[kind]
+        return (lambda x, w: F.conv2d(x, w, stride=stride, padding=size // 2),
+                (randn(dtype, *d).to(memory_format=last), randn(dtype, channels, d[1], size, size).to(memory_format=last)))
     if kind == "conv_bias":
         return (lambda x, w, b: F.conv2d(x, w, b, padding=1),
                 (randn(dtype, *d).to(memory_format=last), randn(dtype, d[1], d[1], 3, 3).to(memory_format=last), randn(dtype, d[1])))

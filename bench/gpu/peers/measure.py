@@ -28,7 +28,7 @@ def median(values):
 
 
 def microseconds(run, quick):
-    """Microseconds a run: nine batches of about 50 ms, the clock read behind a synchronisation, as GpuBench does it."""
+    """Microseconds a run: nine batches of about 50 ms, the clock read behind a synchronisation; `heddle bench kernels` takes events."""
     warm = time.perf_counter() + (0 if quick else 0.3)
     while True:
         for _ in range(4):

@@ -2,9 +2,11 @@
 package dev.heddle.bench;
 
 import dev.heddle.bench.guard.GuardCommand;
+import dev.heddle.bench.kernel.KernelsCommand;
 import dev.heddle.bench.peer.TrainCommand;
 import dev.heddle.bench.report.ReportCommand;
 import dev.heddle.bench.scaling.ScalingCommand;
+import dev.heddle.engine.DeviceUnavailableException;
 import java.io.IOException;
 import java.util.List;
 import picocli.CommandLine;
@@ -14,8 +16,8 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ScopeType;
 
 /** {@code heddle bench}: results go to standard output, progress to standard error; exit status 0, 1 for what went wrong, 2 for bad arguments. */
-@Command(name = "heddle bench", mixinStandardHelpOptions = true, subcommands = {TrainCommand.class, GuardCommand.class, ReportCommand.class, ScalingCommand.class},
-        description = "Measures Heddle, by itself and beside other libraries.")
+@Command(name = "heddle bench", mixinStandardHelpOptions = true, description = "Measures Heddle, by itself and beside other libraries.",
+        subcommands = {TrainCommand.class, KernelsCommand.class, ScalingCommand.class, GuardCommand.class, ReportCommand.class})
 public final class Bench {
     @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where an error came from.")
     private boolean stacktrace;
@@ -32,7 +34,8 @@ public final class Bench {
         CommandLine line = new CommandLine(root).setCaseInsensitiveEnumValuesAllowed(true);
         line.getSubcommands().get("jmh").setUnmatchedOptionsArePositionalParams(true);
         line.setExecutionExceptionHandler((failure, command, result) -> {
-            if (root.stacktrace || !(failure instanceof IllegalArgumentException || failure instanceof IOException)) {
+            if (root.stacktrace || !(failure instanceof IllegalArgumentException || failure instanceof IOException
+                    || failure instanceof DeviceUnavailableException)) {
                 failure.printStackTrace(command.getErr());
             } else {
                 command.getErr().println("heddle bench: " + failure.getMessage());

@@ -3,6 +3,7 @@ package dev.heddle.bench;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.heddle.bench.kernel.KernelCase;
 import dev.heddle.bench.peer.Workload;
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Debug;
@@ -118,7 +119,7 @@ public final class GpuHost {
     /** 784-512-512-10 on a batch of 128, plain gradient descent. */
     private static final class Step {
         private final List<Variable> parameters = new ArrayList<>();
-        private final Tensor x = GpuBench.randn(1, DType.F32, 128, 784);
+        private final Tensor x = KernelCase.randn(1, DType.F32, 128, 784);
         private final Tensor y = Tensor.of(Workload.MLP.labels(128), 128);
         private Tensor loss;
 

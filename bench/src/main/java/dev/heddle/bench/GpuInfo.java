@@ -48,7 +48,7 @@ public final class GpuInfo {
             GpuInfo info = new GpuInfo();
             json.put("name", info.name()).put("stand_in", info.standIn()).put("cuda_driver", info.version())
                     .put("memory_bytes", info.memory(true)).put("free_bytes", info.memory(false))
-                    .put("copy_gb_per_s", info.copyBandwidth(arguments.length > 1 ? 1 << 20 : 1L << 30));
+                    .put("copy_gb_per_s", info.copy(arguments.length > 1 ? 1 << 20 : 1L << 30));
         } else {
             json.put("unavailable", reason);
         }
@@ -93,7 +93,11 @@ public final class GpuInfo {
     }
 
     /** Bytes read and written a second, in 1e9, by the driver's own copy of so many bytes; the best of three series. */
-    private double copyBandwidth(long bytes) {
+    public static double copyBandwidth(long bytes) {
+        return new GpuInfo().copy(bytes);
+    }
+
+    private double copy(long bytes) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment address = arena.allocate(ValueLayout.JAVA_LONG);
             call("cuMemAlloc_v2", address, bytes);

@@ -137,7 +137,7 @@ final class GpuSummary {
             JsonNode peer = numbers("bench_torch").path("cases").path(entry.getKey());
             line("| %s | %s | %s - %s | %s | %s | %s | %s | %s | %s | %s |", entry.getKey(), number(us, 1), number(ours.path("us_min").asDouble(), 1),
                     number(ours.path("us_max").asDouble(), 1), number(ours.path("gb_per_s").asDouble(), 0),
-                    number(ours.path("gb_per_s").asDouble() / copy, 2), number(ours.path("tflop_per_s").asDouble(), 1),
+                    number(ours.path("gb_per_s").asDouble() / copy, 2), number(ours.path("gflop_per_s").asDouble() / 1e3, 1),
                     number(ours.path("host_us").asDouble(), 1), number(median(peer.path("eager_us")), 1), number(median(peer.path("compile_us")), 1),
                     number(ratio(entry.getKey()), 2));
         }

@@ -23,7 +23,7 @@ public final class Machine {
     /**
      * What every result begins with: {@code date}, {@code commit} ({@code unknown} outside a git checkout; {@code -dirty} where
      * files differ from it), {@code device}, {@code cpu}, {@code processors}, {@code memory_bytes}, {@code java} and {@code os};
-     * {@code heddle_options} if a property {@code heddle.*} is set, and {@code gpu} (name, driver, memory) on a CUDA device.
+     * {@code heddle_options} if a property {@code heddle.*} is set to something other than a path, and {@code gpu} (name, driver, memory) on a CUDA device.
      */
     public static ObjectNode describe() {
         ObjectNode json = new ObjectMapper().createObjectNode();
@@ -45,7 +45,7 @@ public final class Machine {
 
     private static String options() {
         TreeMap<String, String> set = new TreeMap<>();
-        System.getProperties().stringPropertyNames().stream().filter(name -> name.startsWith("heddle."))
+        System.getProperties().stringPropertyNames().stream().filter(name -> name.startsWith("heddle.") && !System.getProperty(name).startsWith("/"))
                 .forEach(name -> set.put(name, System.getProperty(name)));
         return set.entrySet().stream().map(e -> "-D" + e.getKey() + "=" + e.getValue()).collect(Collectors.joining(" "));
     }

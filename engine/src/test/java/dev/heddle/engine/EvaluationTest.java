@@ -264,4 +264,25 @@ class EvaluationTest {
             assertArrayEquals(new float[] {2 * i}, results[i]);
         }
     }
+
+    @Test
+    void aViewedResultIsComputedInPlaceIfItIsInOrder() {
+        Tensor x = Tensor.of(new float[] {0, 1, 2, 3, 4, 5}, 2, 3);
+        Tensor sum = x.mul(2).eval(); // (2, 3)
+        Tensor y = x.matmul(sum.permute(1, 0)); // (2, 2)
+        Tensor flat = y.reshape(4);
+        flat.eval();
+        assertEquals(1, Debug.lastPlan().size(), Debug.lastPlan()::toString);
+        assertArrayEquals(new float[] {10, 28, 28, 100}, flat.toFloatArray());
+
+        Tensor z = x.matmul(sum.permute(1, 0));
+        Tensor turned = z.permute(1, 0); // in another order
+        Tensor first = z.slice(0, 0, 1); // in order, but a part
+        Tensor again = z.reshape(4); // the second in its order has to be copied
+        Tensor.eval(turned, first, again, z);
+        assertArrayEquals(new float[] {10, 28, 28, 100}, turned.toFloatArray());
+        assertArrayEquals(new float[] {10, 28}, first.toFloatArray());
+        assertArrayEquals(new float[] {10, 28, 28, 100}, again.toFloatArray());
+        assertArrayEquals(new float[] {10, 28, 28, 100}, z.toFloatArray());
+    }
 }

@@ -62,7 +62,7 @@ final class Comparison {
                     round--;
                 }
             }
-            report.put("batch", workload.batch).put("sample", workload.positions > 0 ? "tokens" : "images").put("precision", sides.getFirst().precision());
+            report.put("description", workload.description).put("batch", workload.batch).put("sample", workload.positions > 0 ? "tokens" : "images").put("precision", sides.getFirst().precision());
             for (int i = 0; i < sides.size(); i++) {
                 ObjectNode side = report.putObject(sides.get(i).name());
                 put(side, speeds[i]);

@@ -8,14 +8,18 @@ import java.util.List;
 import java.util.Map;
 
 /** Environment and Java options of a worker process; the name goes into the report. */
-record Setting(String name, Map<String, String> environment, List<String> options) {
+public record Setting(String name, Map<String, String> environment, List<String> options) {
     /** Threads of all sides: {@code -Dheddle.threads} (from {@code JDK_JAVA_OPTIONS}, so the workers have it too), or the processors. */
     static int threads() {
         return Integer.getInteger("peer.threads", Integer.getInteger("heddle.threads", Runtime.getRuntime().availableProcessors()));
     }
 
-    /** What is tried for a library; the first is what its manual would say. */
-    static List<Setting> candidates(String library) throws IOException {
+    /**
+     * What is tried for a library; the first is what its manual would say.
+     *
+     * @throws IOException if MKL cannot be unpacked
+     */
+    public static List<Setting> candidates(String library) throws IOException {
         int threads = threads();
         List<Setting> settings = new ArrayList<>();
         switch (library) {

@@ -22,7 +22,7 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** Trains the {@link Workload}s in Heddle and in its peers, on the CPU. */
-@Command(name = "train", description = "Training beside libtorch and DJL: the same models, weights and data, in turns, each library at its fastest setting.")
+@Command(name = "train", mixinStandardHelpOptions = true, sortOptions = false, description = "Training beside libtorch and DJL: the same models, weights and data, in turns, each library at its fastest setting.")
 public final class TrainCommand implements Callable<Integer> {
     /** What Heddle is compared with. */
     enum Peer { LIBTORCH, DJL, NONE }

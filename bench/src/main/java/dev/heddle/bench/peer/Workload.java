@@ -9,18 +9,18 @@ import java.util.Random;
 /** One model: the shapes of its parameters and its batch. Values come from {@link Random}, so all sides draw the same. */
 public enum Workload {
     /** 784-512-512-10, ReLU, plain SGD. */
-    MLP(128, new long[] {784}, 0, new long[][] {{512, 784}, {512}, {512, 512}, {512}, {10, 512}, {10}}),
+    MLP("MLP 784-512-512-10, SGD", 128, new long[] {784}, 0, new long[][] {{512, 784}, {512}, {512, 512}, {512}, {10, 512}, {10}}),
     /** Two convolutions (32, 64), pooling, two linear layers (128, 10), Adam; dropout 0.25 and 0.5. */
-    CNN(64, new long[] {1, 28, 28}, 0, new long[][] {{32, 1, 3, 3}, {32}, {64, 32, 3, 3}, {64}, {128, 9216}, {128}, {10, 128}, {10}}),
+    CNN("MNIST CNN, Adam", 64, new long[] {1, 28, 28}, 0, new long[][] {{32, 1, 3, 3}, {32}, {64, 32, 3, 3}, {64}, {128, 9216}, {128}, {10, 128}, {10}}),
     /**
      * The residual network of 18 layers for small images (He et al., 2016): a 3x3 stem, four stages of two basic blocks with 64 to 512
      * channels, batch norm, mean over the image, one linear layer; plain convolutions of 1x1 where a stage begins. SGD with momentum.
      */
-    RESNET18(64, new long[] {3, 32, 32}, 0, resNetShapes()),
+    RESNET18("ResNet-18, 32 x 32, SGD", 64, new long[] {3, 32, 32}, 0, resNetShapes()),
     /** A GPT of 4 blocks, 256 features, 8 heads, 128 positions, 256 tokens; 16 sequences, AdamW. Its inputs are tokens. */
-    GPT(16, new long[0], 128, gptShapes()),
+    GPT("GPT 4x256, 128 tokens, AdamW", 16, new long[0], 128, gptShapes()),
     /** An LSTM of 2 layers and 256 features, 64 positions, 128 tokens; 32 sequences, Adam. Its inputs are tokens. */
-    LSTM(32, new long[0], 64, new long[][] {{128, 256}, {1024, 256}, {1024, 256}, {1024}, {1024}, {1024, 256}, {1024, 256}, {1024}, {1024}, {128, 256}, {128}});
+    LSTM("LSTM 2x256, 64 tokens, Adam", 32, new long[0], 64, new long[][] {{128, 256}, {1024, 256}, {1024, 256}, {1024}, {1024}, {1024, 256}, {1024, 256}, {1024}, {1024}, {128, 256}, {128}});
 
     static final double SGD_RATE = 0.05;
     static final double ADAM_RATE = 1e-3;
@@ -37,6 +37,8 @@ public enum Workload {
     /** Of an LSTM layer: weights and biases of input and hidden state. */
     static final int LSTM_PARAMETERS = 4;
 
+    /** In a few words, for tables. */
+    public final String description;
     /** How many images, or sequences. */
     public final int batch;
     /** Of a sequence of tokens; 0 for images. */
@@ -46,7 +48,8 @@ public enum Workload {
 
     private final long[] image;
 
-    Workload(int batch, long[] image, int positions, long[][] shapes) {
+    Workload(String description, int batch, long[] image, int positions, long[][] shapes) {
+        this.description = description;
         this.batch = batch;
         this.image = image;
         this.positions = positions;

@@ -30,7 +30,8 @@ final class ReadmeTable {
         Map<String, Map<String, Row>> machines = new LinkedHashMap<>();
         results.stream().filter(r -> r.what().equals("train")).sorted(Comparator.comparing(Result::version).thenComparing(Result::name)).forEach(result -> {
             Map<String, Row> rows = machines.computeIfAbsent(result.machine(), machine -> new LinkedHashMap<>());
-            result.names("workloads").forEach(workload -> rows.put(workload, new Row(workload, result)));
+            result.names("workloads").stream().filter(workload -> precision(result, workload).equals("f32"))
+                    .forEach(workload -> rows.put(workload, new Row(workload, result)));
         });
         if (machines.isEmpty()) {
             throw new IllegalArgumentException("readme: there are no results of `heddle bench train` to make a table of");
@@ -55,9 +56,8 @@ final class ReadmeTable {
         line(header.stream().map(h -> "---").toList(), text);
         for (Row row : rows) {
             Result result = row.result;
-            String precision = result.at("workloads", row.workload, "precision").asText("f32");
             List<String> cells = new ArrayList<>(List.of(result.at("workloads", row.workload, "description").asText(row.workload) + ", batch "
-                    + result.at("workloads", row.workload, "batch").asText("?") + (precision.equals("f32") ? "" : ", " + precision),
+                    + result.at("workloads", row.workload, "batch").asText("?"),
                     TrainSection.rate(result, row.workload, "heddle")));
             List<String> memory = new ArrayList<>(List.of(memory(result, row.workload, "heddle")));
             for (String peer : peers) {
@@ -68,6 +68,10 @@ final class ReadmeTable {
             cells.add(String.join(", ", memory));
             line(cells, text);
         }
+    }
+
+    private static String precision(Result result, String workload) {
+        return result.at("workloads", workload, "precision").asText("f32");
     }
 
     private static String memory(Result result, String workload, String side) {

@@ -38,7 +38,7 @@ class ReportTest {
                 "libtorch": {"median": 45000, "min": 1, "max": 2, "peak_bytes": 340000000, "setting": "MKL"},
                 "djl": {"median": 27000, "min": 1, "max": 2, "peak_bytes": 500000000},
                 "ratio_libtorch": {"median": 1.2, "min": 1.1, "max": 1.3}, "ratio_djl": {"median": 2.0, "min": 1.9, "max": 2.1}},
-              "gpt": {"batch": 16, "sample": "tokens", "precision": "bf16", "description": "GPT | 4x256",
+              "gpt": {"batch": 16, "sample": "tokens", "precision": "f32", "description": "GPT | 4x256",
                 "heddle": {"median": 8000, "min": 1, "max": 2, "peak_bytes": 450000000},
                 "libtorch": {"median": 10000, "min": 1, "max": 2, "peak_bytes": 660000000},
                 "ratio_libtorch": {"median": 0.8, "min": 0.7, "max": 0.9}}}}""".replace("MACHINE", MACHINE);
@@ -176,7 +176,7 @@ class ReportTest {
                 | training step | Heddle, a second | libtorch, a second | ratio | djl, a second | ratio | peak memory, MB: Heddle, libtorch, djl |
                 | --- | --- | --- | --- | --- | --- | --- |
                 | mlp, batch 128 | 54,000 images | 45,000 (MKL) | 1.20 | 27,000 | 2.00 | 400, 340, 500 |
-                | GPT \\| 4x256, batch 16, bf16 | 8,000 tokens | 10,000 | 0.80 |  |  | 450, 660, - |
+                | GPT \\| 4x256, batch 16 | 8,000 tokens | 10,000 | 0.80 |  |  | 450, 660, - |
 
                 """ + ReadmeTable.END + "\nafter\n", text);
         assertEquals(0, new CommandLine(new ReportCommand()).execute(arguments));
@@ -191,6 +191,7 @@ class ReportTest {
         assertTrue(table.contains("54,000 images") && !table.contains("99,999"), table);
         assertEquals(5, table.lines().filter(line -> line.startsWith("|")).count(), table);
         assertTrue(table.contains("b.json") && table.contains("a.json"), table);
+        assertFalse(ReadmeTable.of(List.of(result("c.json", TRAIN.replace("f32", "bf16")))).contains("GPT"), "not beside other precisions");
         assertThrows(IllegalArgumentException.class, () -> ReadmeTable.of(List.of()));
         assertThrows(IllegalArgumentException.class, () -> ReadmeTable.replace(ReadmeTable.END + ReadmeTable.BEGIN, table));
     }

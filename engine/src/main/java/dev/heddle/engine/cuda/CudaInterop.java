@@ -96,6 +96,26 @@ public final class CudaInterop {
         });
     }
 
+    /**
+     * Milliseconds, to about half a microsecond, from when the device has done what the engine was given before to when it has done
+     * what {@code work} gives the engine on this thread; waits for that. Gaps in which the device waits for the host count.
+     */
+    public static double milliseconds(Device device, Runnable work) {
+        backend(device); // makes it current on this thread
+        long start = Driver.eventCreate(Driver.CU_EVENT_DEFAULT);
+        long end = Driver.eventCreate(Driver.CU_EVENT_DEFAULT);
+        try {
+            run(device, stream -> Driver.eventRecord(start, stream));
+            work.run();
+            run(device, stream -> Driver.eventRecord(end, stream));
+            Driver.eventSynchronize(end);
+            return Driver.eventElapsedTime(start, end);
+        } finally {
+            Driver.eventDestroy(start);
+            Driver.eventDestroy(end);
+        }
+    }
+
     /** Lets what the engine is given from now on start after everything that is on a stream; 0 is the default stream. */
     public static void waitFor(Device device, long stream) {
         run(device, engine -> order(stream, engine));

@@ -72,7 +72,39 @@ final class Lowering {
             lower(instructions.get(position), position);
         }
         steps.addAll(lastSteps);
+        computeViewedResultsInPlace();
         return new Plan(planner.source(), steps, storages, device, planner.fusion());
+    }
+
+    /**
+     * A result that is a view of a computed value and in the order in which that lies in memory (a permuted convolution, a reshaped
+     * product) would be copied; instead the value is computed in the result's memory.
+     */
+    private void computeViewedResultsInPlace() {
+        for (int c = steps.size() - 1; c >= 0; c--) {
+            Step copy = steps.get(c);
+            Operand to = copy.outputs().getFirst();
+            if (!isCopy(copy) || storages.get(to.storage()).kind() != Storage.Kind.ROOT) {
+                continue;
+            }
+            Operand from = copy.inputs().getFirst();
+            Storage value = storages.get(from.storage());
+            boolean whole = from.layout().equals(to.layout()) && from.layout().isContiguous() && from.layout().offset() == 0
+                    && to.layout().spec().bytes() == value.bytes();
+            if (value.kind() == Storage.Kind.ARENA && whole) {
+                steps.remove(c);
+                steps.replaceAll(step -> new Step(step.op(), step.prologue(), step.epilogue(), moved(step.inputs(), from.storage(), to.storage()),
+                        moved(step.outputs(), from.storage(), to.storage()), step.node()));
+            }
+        }
+    }
+
+    private static boolean isCopy(Step step) {
+        return step.op() instanceof Elementwise e && e.outputs().size() == 1 && e.outputs().getFirst() instanceof Expr.Input && step.inputs().size() == 1;
+    }
+
+    private static List<Operand> moved(List<Operand> operands, int from, int to) {
+        return operands.stream().map(operand -> operand.storage() == from ? new Operand(to, operand.layout()) : operand).toList();
     }
 
     private int newStorage(Storage.Kind kind, int index, long bytes) {

@@ -21,8 +21,7 @@ final class ReducePass implements IntConsumer {
     private static final long PART = 1 << 14;
     private static final int PARTS_PER_THREAD = 4;
     private static final int UNIT = 4096; // elements of rows that are reduced at once
-    private static final int COLUMNS = 1024; // of a block: its lanes, or rows of computed values, stay in the cache
-    private static final int COMPUTED_COLUMNS = 128;
+    private static final int COLUMNS = 1024; // of a block: long enough runs for the prefetcher; lanes and computed rows stay in the second cache
     private static final int NARROWEST = 64;
     private static final int TILE_ROWS = 64;
 
@@ -136,9 +135,8 @@ final class ReducePass implements IntConsumer {
 
     /** Columns of a unit: many, to read whole cache lines and pages, but not so many that there are too few units. */
     private int columns(long wanted, long planes) {
-        long most = direct ? COLUMNS : COMPUTED_COLUMNS;
         long blocksWanted = (wanted + planes * chunks - 1) / (planes * chunks);
-        return (int) Math.min(most, Math.max(NARROWEST, (line / blocksWanted + NARROWEST - 1) / NARROWEST * NARROWEST));
+        return (int) Math.min(COLUMNS, Math.max(NARROWEST, (line / blocksWanted + NARROWEST - 1) / NARROWEST * NARROWEST));
     }
 
     private static int contiguous(long[] strides, List<Layout> inputs) {
