@@ -75,8 +75,10 @@ final class DjlSide implements PeerWorker.Side {
         trainer.initialize(new Shape(workload == Workload.LSTM ? timeFirstShape() : workload.inputShape(workload.batch)));
         setWeights(block);
         NDManager manager = trainer.getManager();
-        x = workload.positions == 0 ? manager.create(workload.inputs(), new Shape(workload.inputShape(workload.batch))) : tokens(workload.tokens());
-        y = workload.positions == 0 ? manager.create(workload.labels()) : tokens(workload.labels()).flatten();
+        x = workload.positions > 0 ? tokens(workload.tokens(workload.batch))
+                : manager.create(workload.inputs(workload.batch), new Shape(workload.inputShape(workload.batch)));
+        long[] labels = workload.labels(workload.batch);
+        y = workload.positions > 0 ? tokens(labels).flatten() : manager.create(labels);
     }
 
     private long[] timeFirstShape() {

@@ -39,7 +39,7 @@ public final class HeddleSide implements PeerWorker.Side {
             case CNN, LSTM -> Adam.of(p).learningRate(Workload.ADAM_RATE).build();
             case GPT -> AdamW.of(p).learningRate(Workload.ADAMW_RATE).build();
         };
-        x = workload.positions > 0 ? Tensor.of(workload.tokens(), workload.inputShape(batch))
+        x = workload.positions > 0 ? Tensor.of(workload.tokens(batch), workload.inputShape(batch))
                 : Tensor.of(workload.inputs(batch), workload.inputShape(batch)).to(precision);
         if (workload == Workload.RESNET18) {
             for (long[] shape : workload.shapes) {

@@ -23,6 +23,7 @@ import org.bytedeco.pytorch.global.torch;
 /** A step: zero_grad, forward, cross-entropy, backward, update, loss read. */
 final class LibTorchSide implements PeerWorker.Side {
     private final Workload workload;
+    private final int batch;
     private final boolean bf16;
     private final Tensor[] p;
     private final TensorOptional[] optional;
@@ -32,9 +33,9 @@ final class LibTorchSide implements PeerWorker.Side {
     private final Tensor x;
     private final Tensor y;
 
-    /** {@code batch}: of images; sequences have the workload's. */
     LibTorchSide(Workload workload, int batch, boolean bf16) {
         this.workload = workload;
+        this.batch = batch;
         this.bf16 = bf16;
         torch.set_num_threads(Setting.threads());
         p = new Tensor[workload.shapes.length];
@@ -53,8 +54,8 @@ final class LibTorchSide implements PeerWorker.Side {
         };
         x = switch (workload) {
             case MLP, CNN, RESNET18 -> tensor(workload.inputs(batch), workload.inputShape(batch));
-            case GPT -> integers(workload.tokens(), workload.batch, workload.positions);
-            case LSTM -> timeFirst(workload.tokens());
+            case GPT -> integers(workload.tokens(batch), batch, workload.positions);
+            case LSTM -> timeFirst(workload.tokens(batch));
         };
         if (workload == Workload.RESNET18) {
             for (int i = 0; i < p.length - 2; i += 3) {
@@ -68,7 +69,7 @@ final class LibTorchSide implements PeerWorker.Side {
 
     /** {@code (T, N)}: what libtorch's LSTM runs on without transposing. */
     private Tensor timeFirst(long[] values) {
-        return integers(values, workload.batch, workload.positions).t().contiguous();
+        return integers(values, batch, workload.positions).t().contiguous();
     }
 
     private static Tensor integers(long[] values, long... shape) {
@@ -156,7 +157,7 @@ final class LibTorchSide implements PeerWorker.Side {
     }
 
     private Tensor gpt() {
-        long n = workload.batch;
+        long n = batch;
         long t = workload.positions;
         long d = Workload.DIM;
         Tensor h = torch.embedding(p[0], x).add(p[1]);
@@ -173,10 +174,10 @@ final class LibTorchSide implements PeerWorker.Side {
 
     private Tensor lstm() {
         Tensor h = torch.embedding(p[0], x); // (T, N, D)
-        Tensor zeros = torch.zeros(2, workload.batch, h.size(2)); // (layers, N, D)
+        Tensor zeros = torch.zeros(2, batch, h.size(2)); // (layers, N, D)
         int last = p.length - 2;
         TensorVector weights = new TensorVector(Arrays.copyOfRange(p, 1, last));
         h = torch.lstm(h, new TensorVector(zeros, zeros), weights, true, 2, 0, true, false, false).get0();
-        return linear(h, last).view(workload.samples(), workload.vocabulary());
+        return linear(h, last).view((long) batch * workload.positions, workload.vocabulary());
     }
 }

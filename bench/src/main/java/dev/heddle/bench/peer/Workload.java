@@ -133,12 +133,7 @@ public enum Workload {
         return values;
     }
 
-    /** The inputs of the one batch, in {@code [0, 1)}. */
-    float[] inputs() {
-        return inputs(batch);
-    }
-
-    /** The inputs of a batch of another size. */
+    /** The images of a batch, values in {@code [0, 1)}. */
     public float[] inputs(int batch) {
         Random random = new Random(100);
         float[] values = new float[(int) Arrays.stream(image).reduce(batch, Math::multiplyExact)];
@@ -153,19 +148,14 @@ public enum Workload {
         return shapes[0][0];
     }
 
-    /** The tokens of the one batch, {@code (batch, positions)}. */
-    long[] tokens() {
-        return new Random(102).longs(samples(), 0, vocabulary()).toArray();
+    /** The tokens of a batch, {@code (batch, positions)}. */
+    long[] tokens(int batch) {
+        return new Random(102).longs((long) batch * positions, 0, vocabulary()).toArray();
     }
 
-    /** Its labels. */
-    long[] labels() {
-        return labels(batch);
-    }
-
-    /** The labels of a batch of another size. */
+    /** The labels of a batch: of each image, or of each token. */
     public long[] labels(int batch) {
-        return positions > 0 ? new Random(101).longs(samples(), 0, vocabulary()).toArray()
+        return positions > 0 ? new Random(101).longs((long) batch * positions, 0, vocabulary()).toArray()
                 : new Random(101).longs(batch, 0, 10).toArray();
     }
 }

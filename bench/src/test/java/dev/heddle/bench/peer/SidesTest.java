@@ -14,10 +14,14 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 @EnabledOnOs(value = OS.LINUX, architectures = "amd64", disabledReason = "libtorch is fetched for Linux on x86-64 only")
 class SidesTest {
+    static {
+        System.setProperty("peer.threads", "1"); // on a busy machine OpenMP's threads wait for each other
+    }
+
     @ParameterizedTest
     @EnumSource(Workload.class)
     void lossesAgree(Workload workload) {
-        int batch = workload.positions > 0 ? workload.batch : 3;
+        int batch = 3;
         HeddleSide heddle = new HeddleSide(workload, batch, DType.F32);
         LibTorchSide libtorch = new LibTorchSide(workload, batch, false);
         for (int step = 0; step < 2; step++) {
@@ -28,11 +32,11 @@ class SidesTest {
 
     @Test
     void lossesAgreeInSixteenBits() {
-        double expected = new HeddleSide(Workload.GPT, Workload.GPT.batch, DType.F32).step(false);
-        double autocast = new LibTorchSide(Workload.GPT, Workload.GPT.batch, true).step(false);
+        double expected = new HeddleSide(Workload.MLP, 16, DType.F32).step(false);
+        double autocast = new LibTorchSide(Workload.MLP, 16, true).step(false);
         assertTrue(Math.abs(autocast - expected) > 1e-5, "autocast changes nothing");
         assertEquals(expected, autocast, 1e-2 * expected);
-        assertEquals(expected, new HeddleSide(Workload.GPT, Workload.GPT.batch, DType.BF16).step(false), 1e-2 * expected);
+        assertEquals(expected, new HeddleSide(Workload.MLP, 16, DType.BF16).step(false), 1e-2 * expected);
     }
 
     @Test
