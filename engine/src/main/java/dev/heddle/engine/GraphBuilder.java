@@ -11,6 +11,7 @@ import dev.heddle.engine.plan.Bindings;
 import dev.heddle.engine.plan.Graph;
 import dev.heddle.engine.plan.Plan;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -124,7 +125,9 @@ final class GraphBuilder {
                 continue;
             }
             for (int k = 0; k < node.specs.size(); k++) {
-                sources[graph.firstValue(i) + k] = source == Source.SCALAR ? scalarBits(node) : node.values[k].address();
+                int value = graph.firstValue(i) + k;
+                boolean gone = source != Source.SCALAR && node.specs.size() > 1 && node.values[k].closed() && !isNeeded(value); // closed by itself
+                sources[value] = gone ? 0 : source == Source.SCALAR ? scalarBits(node) : node.values[k].address();
             }
         }
         long[] states = new long[variables.size()];
@@ -132,6 +135,11 @@ final class GraphBuilder {
             states[i] = variables.get(i).buffer().address();
         }
         return new Bindings(sources, states, rootAddresses);
+    }
+
+    private boolean isNeeded(int value) {
+        return roots.stream().anyMatch(x -> number(x) == value)
+                || nodes.stream().anyMatch(node -> !Traversal.isLeaf(node) && Arrays.stream(node.inputs).anyMatch(x -> number(x) == value));
     }
 
     /** The bytes of a scalar as its dtype lies in memory, in the low bits. */

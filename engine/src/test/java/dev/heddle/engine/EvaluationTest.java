@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.memory.NativeMemory;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -69,6 +70,16 @@ class EvaluationTest {
         assertEquals(3, metric.item());
         assertEquals(5, loss.item());
         assertArrayEquals(new float[] {0, 0}, w.value().toFloatArray());
+    }
+
+    @Test
+    void anOutputCanBeClosedBeforeItsSiblings() {
+        Tensor x = Tensor.of(1f, 3f);
+        List<Tensor> outputs = Tensor.recordAll(new LayerNorm(0), List.of(x, Tensor.of(1f, 1f), Tensor.of(0f, 0f))); // y, mean, 1 / std
+        Tensor.eval(outputs.toArray(new Tensor[0]));
+        outputs.get(0).close();
+        assertEquals(3, outputs.get(1).add(outputs.get(2)).sum().item());
+        assertThrows(IllegalStateException.class, () -> outputs.get(0).add(1).toFloatArray());
     }
 
     @Test
