@@ -42,7 +42,7 @@ public final class TrainCommand implements Callable<Integer> {
     private Set<Peer> peers = new LinkedHashSet<>();
 
     @Option(names = "--precision", defaultValue = "f32",
-            description = "${COMPLETION-CANDIDATES}; bf16: gpt beside Heddle in f32 and libtorch's autocast; default: ${DEFAULT-VALUE}.")
+            description = "${COMPLETION-CANDIDATES}; bf16: gpt beside libtorch's autocast and both in f32; default: ${DEFAULT-VALUE}.")
     private Precision precision;
 
     @Option(names = "--rounds", defaultValue = "7", paramLabel = "N", description = "Turns of each side; default: ${DEFAULT-VALUE}.")
@@ -107,6 +107,9 @@ public final class TrainCommand implements Callable<Integer> {
         }
         if (peers.contains(Peer.LIBTORCH)) {
             sides.add(new Comparison.Side("libtorch", "libtorch", name));
+            if (precision == Precision.BF16) { // which may be faster
+                sides.add(new Comparison.Side("libtorch_f32", "libtorch", "f32"));
+            }
         }
         if (peers.contains(Peer.DJL) && precision == Precision.F32) {
             sides.add(new Comparison.Side("djl", "djl", name));
