@@ -12,12 +12,13 @@ import java.util.UUID;
 import org.slf4j.LoggerFactory;
 
 /** Content goes to a temporary name in the same folder, is synced, and takes the file's place in one step. */
-final class AtomicFile {
+public final class AtomicFile {
     private AtomicFile() {}
 
     /** Writes what belongs into a file. */
     @FunctionalInterface
-    interface Content {
+    public interface Content {
+        /** Writes all of it; what it throws leaves the file as it was. */
         void writeTo(FileChannel channel) throws IOException;
     }
 
@@ -26,7 +27,7 @@ final class AtomicFile {
      *
      * @throws IOException if it cannot be written; what {@code content} throws goes through
      */
-    static void write(Path file, Content content) throws IOException {
+    public static void write(Path file, Content content) throws IOException {
         Path target = file.toAbsolutePath();
         Files.createDirectories(target.getParent());
         Path temporary = target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".tmp");
@@ -41,8 +42,12 @@ final class AtomicFile {
         }
     }
 
-    /** Writes all of a buffer. */
-    static void write(FileChannel channel, ByteBuffer bytes) throws IOException {
+    /**
+     * Writes all of a buffer, from its position to its limit.
+     *
+     * @throws IOException if the channel cannot be written to
+     */
+    public static void write(FileChannel channel, ByteBuffer bytes) throws IOException {
         while (bytes.hasRemaining()) {
             channel.write(bytes);
         }
