@@ -143,7 +143,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public Kernel kernel(Call call) {
-        return call.rows() != null ? new RowBlocks(call)
+        return call.rows() != null ? firstOf(RowKernel.of(call), () -> new RowBlocks(call))
                 : call.steps().size() > 1 ? new Updates(call.steps()) : kernel(call.steps().getFirst());
     }
 

@@ -6,7 +6,6 @@ import dev.heddle.engine.op.Reduce;
 import java.lang.invoke.MethodHandles;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /** Sixteen lanes: one, two or four vectors. Only copies of this class are used, see {@link Reduction#of}. */
@@ -18,21 +17,12 @@ final class FloatReduction implements Reduction {
     private static final float IDENTITY = SUM ? 0 : PROD ? 1 : MAX ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY;
     private static final VectorSpecies<Float> S = Lanes.S;
     private static final int W = S.length();
-    private static final int LANES = 16;
+    static final int LANES = 16;
     private static final int VECTORS = LANES / W; // of a row at once
     private static final int TOGETHER = 4;
     private static final int NARROW = 256; // columns whose lanes fit the first-level cache
-    // Shuffles that bring lane l + h to lane l, for every half h of a vector.
-    private static final VectorShuffle<Float> BY_8 = by(8);
-    private static final VectorShuffle<Float> BY_4 = by(4);
-    private static final VectorShuffle<Float> BY_2 = by(2);
-    private static final VectorShuffle<Float> BY_1 = by(1);
 
     FloatReduction() {}
-
-    private static VectorShuffle<Float> by(int lanes) {
-        return VectorShuffle.iota(S, lanes, 1, true);
-    }
 
     private static FloatVector identity() { // not a constant: loops would start from it as an object, and stay with objects
         return FloatVector.broadcast(S, IDENTITY);
@@ -79,10 +69,10 @@ final class FloatReduction implements Reduction {
 
     private static float acrossLanes(FloatVector lanes) {
         FloatVector x = lanes;
-        x = W > 8 ? combine(x, x.rearrange(BY_8)) : x;
-        x = W > 4 ? combine(x, x.rearrange(BY_4)) : x;
-        x = combine(x, x.rearrange(BY_2));
-        x = combine(x, x.rearrange(BY_1));
+        x = W > 8 ? combine(x, Lanes.by8(x)) : x;
+        x = W > 4 ? combine(x, Lanes.by4(x)) : x;
+        x = combine(x, Lanes.by2(x));
+        x = combine(x, Lanes.by1(x));
         return x.lane(0);
     }
 

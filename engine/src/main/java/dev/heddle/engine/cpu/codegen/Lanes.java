@@ -19,6 +19,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -39,7 +40,31 @@ final class Lanes {
     static final FloatVector ZERO = FloatVector.zero(S);
     static final ByteVector NO_BYTES = ByteVector.zero(BYTES);
 
+    // Shuffles that bring lane l + h to lane l, for every half h of a vector, turning round.
+    static final VectorShuffle<Float> BY_8 = VectorShuffle.iota(S, 8, 1, true);
+    static final VectorShuffle<Float> BY_4 = VectorShuffle.iota(S, 4, 1, true);
+    static final VectorShuffle<Float> BY_2 = VectorShuffle.iota(S, 2, 1, true);
+    static final VectorShuffle<Float> BY_1 = VectorShuffle.iota(S, 1, 1, true);
+
     private Lanes() {}
+
+    // ---- lane l + h to lane l
+
+    static FloatVector by8(FloatVector x) {
+        return x.rearrange(BY_8);
+    }
+
+    static FloatVector by4(FloatVector x) {
+        return x.rearrange(BY_4);
+    }
+
+    static FloatVector by2(FloatVector x) {
+        return x.rearrange(BY_2);
+    }
+
+    static FloatVector by1(FloatVector x) {
+        return x.rearrange(BY_1);
+    }
 
     // ---- f32
 

@@ -31,8 +31,14 @@ final class Loops {
     static final int ROWS = 4;
     static final int N = 5;
 
+    /** What distinguishes loops: equal ones share their code. */
+    interface Key {
+        /** Writes the body of {@link Loop#run}; it need not return. */
+        void emit(CodeBuilder code);
+    }
+
     /**
-     * What distinguishes loops.
+     * A loop that computes expressions.
      *
      * @param vector whether the loop is made of vectors
      * @param outputs a {@link Program}'s expressions
@@ -40,7 +46,16 @@ final class Loops {
      * @param whole for vectors: whether to have a loop over whole vectors
      * @param rest for vectors: whether to have one over what is left, under a mask
      */
-    record Key(boolean vector, List<Expr> outputs, List<Boolean> repeated, boolean whole, boolean rest) {}
+    record Elementwise(boolean vector, List<Expr> outputs, List<Boolean> repeated, boolean whole, boolean rest) implements Key {
+        @Override
+        public void emit(CodeBuilder code) {
+            if (vector) {
+                new VectorLoop(code, this).emit();
+            } else {
+                new ScalarLoop(code, this).emit();
+            }
+        }
+    }
 
     /** A loop as all that run it share it, so that one of them can replace it for all. */
     static final class Shared {
@@ -86,13 +101,7 @@ final class Loops {
     }
 
     private static Loop generate(Key key) {
-        return define(Loop.class, code -> {
-            if (key.vector) {
-                new VectorLoop(code, key).emit();
-            } else {
-                new ScalarLoop(code, key).emit();
-            }
-        });
+        return define(Loop.class, key::emit);
     }
 
     /** An object of a new class that implements the contract's one abstract method, {@code run}; the code need not return. */

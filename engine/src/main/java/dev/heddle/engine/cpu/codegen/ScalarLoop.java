@@ -35,7 +35,7 @@ final class ScalarLoop {
     private static final ClassDesc DOUBLE = ConstantDescs.CD_double;
 
     private final CodeBuilder code;
-    private final Loops.Key key;
+    private final Loops.Elementwise key;
     private final int inputs;
     private final Map<Expr, Integer> uses;
     private final Map<Integer, DType> used = new TreeMap<>();
@@ -45,7 +45,7 @@ final class ScalarLoop {
     private final Map<Expr, Integer> values = new HashMap<>();
     private int index;
 
-    ScalarLoop(CodeBuilder code, Loops.Key key) {
+    ScalarLoop(CodeBuilder code, Loops.Elementwise key) {
         this.code = code;
         this.key = key;
         this.inputs = key.repeated().size();

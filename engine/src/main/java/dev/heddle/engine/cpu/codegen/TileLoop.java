@@ -13,26 +13,9 @@ import java.util.List;
 final class TileLoop {
     private static final int ROWS = Strided.TILE;
     private static final int COLUMNS = 256;
-    /** The first calls are given this many elements at most: methods are compiled sooner for being called than for looping. */
-    private static final int PIECE = 256;
-    private static final int YOUNG = 2000;
     private static final int LARGEST_TWICE = 3500; // code above this is not repeated for the rest of a row
 
-    /**
-     * The virtual machine may compile a large loop by its first compiler for good: when its second one is busy it takes a first stage
-     * without profiling, and if the loop is then too large for the stage with profiling ("out of virtual registers"), there is no way
-     * on. Vectors are objects there, some hundred times slower. So now and then a call is timed; a loop that stays slow is replaced by
-     * a new class of the same code, which starts anew.
-     */
-    private static final int TIMED = 64; // every so many calls
-    private static final int SLOW_NANOS = 20; // an element; compiled loops take up to 5
-    private static final int SLOW_CALL_NANOS = 2000;
-    private static final int PATIENCE = 3; // slow calls in a row: one may have been interrupted, or compiling takes its time
-    private static final int MORE_PATIENCE = 8;
-
-    private final Loops.Shared shared;
-    private final boolean vector;
-    private final long[] constants;
+    private final LoopCall loop;
     private final int inputs;
     private final int[] bytes;
     private final long[] strides;
@@ -40,14 +23,9 @@ final class TileLoop {
     private final long scratchBytes;
     private final long[] at;
     private final long[] step;
-    private long calls;
-    private int slow; // timed calls in a row
-    private int patience = PATIENCE;
 
-    private TileLoop(Loops.Shared shared, boolean vector, long[] constants, int inputs, int[] bytes, long[] strides) {
-        this.shared = shared;
-        this.vector = vector;
-        this.constants = constants;
+    private TileLoop(LoopCall loop, int inputs, int[] bytes, long[] strides) {
+        this.loop = loop;
         this.inputs = inputs;
         this.bytes = bytes;
         this.strides = strides;
@@ -84,13 +62,13 @@ final class TileLoop {
         int lanes = Lanes.S.length();
         boolean rest = vector && n % lanes != 0;
         boolean whole = vector && n >= lanes && !(rest && Program.codeBytes(outputs) > LARGEST_TWICE);
-        Loops.Key key = new Loops.Key(vector, program.outputs(), repeated, whole, rest);
-        return new TileLoop(Loops.of(key), vector, program.constants(), inputs.size(), bytes, strides);
+        Loops.Elementwise key = new Loops.Elementwise(vector, program.outputs(), repeated, whole, rest);
+        return new TileLoop(new LoopCall(key, vector, program.constants()), inputs.size(), bytes, strides);
     }
 
     /** The same loop for another thread. */
     TileLoop copy() {
-        return new TileLoop(shared, vector, constants, inputs, bytes, strides);
+        return new TileLoop(loop.copy(), inputs, bytes, strides);
     }
 
     /** Scratch memory needed. */
@@ -108,38 +86,21 @@ final class TileLoop {
     void run(long[] first, long[] rowStep, int rows, int n, long scratch) {
         if (scratchBytes != 0) {
             runInTiles(first, rowStep, rows, n, scratch);
-        } else if (calls < YOUNG) {
+        } else if (loop.isYoung()) {
             runInPieces(first, rowStep, rows, n);
         } else {
-            call(first, rowStep, rows, n);
-        }
-    }
-
-    private void call(long[] at, long[] step, int rows, int n) {
-        Loop loop = shared.loop();
-        if (++calls % TIMED != 0 || calls < YOUNG || !vector) {
-            loop.run(at, step, constants, rows, n);
-            return;
-        }
-        long start = System.nanoTime();
-        loop.run(at, step, constants, rows, n);
-        slow = System.nanoTime() - start > SLOW_CALL_NANOS + (long) SLOW_NANOS * rows * n ? slow + 1 : 0;
-        if (slow == patience) {
-            shared.replace(loop);
-            calls = 0;
-            slow = 0;
-            patience *= MORE_PATIENCE;
+            loop.run(first, rowStep, rows, n);
         }
     }
 
     private void runInPieces(long[] first, long[] rowStep, int rows, int n) {
-        int pieceRows = Math.max(1, PIECE / n);
+        int pieceRows = Math.max(1, LoopCall.PIECE / n);
         for (int row = 0; row < rows; row += pieceRows) {
-            for (int column = 0; column < n; column += PIECE) {
+            for (int column = 0; column < n; column += LoopCall.PIECE) {
                 for (int k = 0; k < first.length; k++) {
                     at[k] = first[k] + row * rowStep[k] + column * strides[k];
                 }
-                call(at, rowStep, Math.min(pieceRows, rows - row), Math.min(PIECE, n - column));
+                loop.run(at, rowStep, Math.min(pieceRows, rows - row), Math.min(LoopCall.PIECE, n - column));
             }
         }
     }
@@ -162,7 +123,7 @@ final class TileLoop {
                         }
                     }
                 }
-                call(at, step, tileRows, columns);
+                loop.run(at, step, tileRows, columns);
                 for (int k = inputs; k < first.length; k++) {
                     if (scratchOffsets[k] >= 0) {
                         long target = first[k] + row * rowStep[k] + column * strides[k];

@@ -1,0 +1,114 @@
+// Steps that go row by row must give, as one loop, the bits that they give one after the other, whatever the length of a row.
+package dev.heddle.engine.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.heddle.engine.DType;
+import dev.heddle.engine.Debug;
+import dev.heddle.engine.Generator;
+import dev.heddle.engine.Tensor;
+import java.util.List;
+import java.util.function.Supplier;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class RowKernelTest {
+    @AfterEach
+    void restore() {
+        Debug.fusion(true);
+    }
+
+    private static void assertSameBits(Supplier<List<Tensor>> program) {
+        Debug.fusion(true);
+        List<Tensor> fused = program.get();
+        Tensor.eval(fused.toArray(new Tensor[0]));
+        String plan = Debug.lastPlan().toString();
+        assertTrue(plan.contains("in 1 calls"), plan);
+        Debug.fusion(false);
+        List<Tensor> single = program.get();
+        for (int i = 0; i < fused.size(); i++) {
+            assertArrayEquals(single.get(i).toFloatArray(), fused.get(i).toFloatArray(), "output " + i + " of\n" + plan);
+        }
+    }
+
+    /** Lengths around those of a vector, the lanes of a sum, its blocks and its chunks. */
+    @ParameterizedTest
+    @ValueSource(ints = {2, 3, 15, 16, 17, 31, 64, 511, 512, 513, 600, 1024, 2047, 2048, 2049, 4101, 65_536})
+    void foldsOfEveryKindDependOnEachOther(int n) {
+        Generator random = new Generator(n);
+        Tensor x = random.randn(17, n).eval();
+        Tensor weight = random.randn(n).eval();
+        assertSameBits(() -> {
+            Tensor e = x.sub(x.max(true, -1)).exp(); // (17, n)
+            Tensor y = e.div(e.sum(true, -1));
+            Tensor least = y.min(true, -1);
+            Tensor scaled = y.sub(least).mul(weight);
+            Tensor product = scaled.mul(0.01f).add(1).prod(-1).unsqueeze(-1);
+            return List.of(y, least, product, scaled.mean(true, -1), y.mul(product));
+        });
+    }
+
+    /** What a later run over the row needs is kept in the row of a result, unless that is too early or taken. */
+    @Test
+    void internalRowsAreNotOverwrittenTooEarly() {
+        Generator random = new Generator(5);
+        Tensor x = random.randn(64, 300).eval();
+        Tensor z = random.randn(64, 300).eval();
+        assertSameBits(() -> {
+            Tensor a = x.exp(); // needed in three runs
+            Tensor b = z.tanh(); // in two
+            Tensor sum = a.add(b).sum(true, -1);
+            Tensor y = a.mul(sum); // written in the second run
+            Tensor last = y.sub(b).max(true, -1);
+            return List.of(y, a.add(last), sum);
+        });
+    }
+
+    @Test
+    void numbersMayBeAllThatIsWanted() {
+        Tensor x = new Generator(6).randn(100, 77).eval();
+        assertSameBits(() -> {
+            Tensor mean = x.mean(true, -1);
+            return List.of(mean, x.sub(mean).square().mean(true, -1).add(1e-5f).rsqrt());
+        });
+    }
+
+    @Test
+    void rowsMayLieApartAndRepeat() {
+        Tensor wide = new Generator(7).randn(40, 100).eval();
+        Tensor column = new Generator(8).randn(40, 1).eval();
+        assertSameBits(() -> {
+            Tensor x = wide.slice(1, 10, 83); // rows at a distance of 100
+            Tensor e = x.mul(column).exp();
+            return List.of(e.div(e.sum(true, -1)));
+        });
+    }
+
+    @Test
+    void masksAndSixteenBitsGoAlong() {
+        Tensor x = new Generator(9).randn(48, 130).to(DType.BF16).eval();
+        Debug.fusion(true);
+        Tensor positive = x.to(DType.F32).gt(0); // (48, 130)
+        Tensor kept = positive.where(x.to(DType.F32), Tensor.scalar(0));
+        Tensor mean = kept.mean(true, -1);
+        Tensor y = kept.sub(mean).to(DType.BF16);
+        Tensor.eval(y, mean);
+        assertTrue(Debug.lastPlan().toString().contains("in 1 calls"), Debug.lastPlan().toString());
+        float[] in = x.to(DType.F32).toFloatArray();
+        float[] out = y.to(DType.F32).toFloatArray();
+        for (int row = 0; row < 48; row++) {
+            double sum = 0;
+            for (int i = 0; i < 130; i++) {
+                sum += Math.max(0, in[row * 130 + i]);
+            }
+            for (int i = 0; i < 130; i++) {
+                double expected = Math.max(0, in[row * 130 + i]) - sum / 130;
+                assertEquals(expected, out[row * 130 + i], Math.abs(expected) / 256 + 1e-6, "row " + row + " element " + i);
+            }
+        }
+    }
+}
