@@ -142,6 +142,11 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
+    public boolean reducesRows(Call call) {
+        return RowKernel.foldsColumns(call);
+    }
+
+    @Override
     public Kernel kernel(Call call) {
         return call.rows() != null ? firstOf(RowKernel.of(call), () -> new RowBlocks(call))
                 : call.steps().size() > 1 ? new Updates(call.steps()) : kernel(call.steps().getFirst());

@@ -1,6 +1,7 @@
 // Softmax, the norms and their like where rows lie in one run: one generated loop for all steps.
 package dev.heddle.engine.cpu;
 
+import dev.heddle.engine.cpu.codegen.ColumnFold;
 import dev.heddle.engine.cpu.codegen.LoopCall;
 import dev.heddle.engine.cpu.codegen.RowProgram;
 import dev.heddle.engine.plan.Call;
@@ -16,6 +17,7 @@ final class RowKernel implements Kernel, IntConsumer {
     private static final int CALL = 16 << 10;
 
     private final RowProgram program;
+    private final ColumnFold[] columns;
     private final long rows;
     private final int operands;
     private final long[] steps;
@@ -25,10 +27,11 @@ final class RowKernel implements Kernel, IntConsumer {
 
     private RowKernel(RowProgram program, Call call) {
         this.program = program;
+        columns = program.columns().toArray(ColumnFold[]::new);
         rows = call.rows().count();
         operands = call.operands().size();
         steps = program.steps();
-        int parts = rows * program.n() < PARALLEL ? 1 : (int) Math.min(rows, (long) PARTS_PER_THREAD * WorkerPool.shared().threads());
+        int parts = rows * program.n() < PARALLEL ? 1 : (int) Math.min(blocks(), (long) PARTS_PER_THREAD * WorkerPool.shared().threads());
         loops = new LoopCall[parts];
         at = new long[parts][steps.length];
         for (int part = 0; part < parts; part++) {
@@ -42,30 +45,72 @@ final class RowKernel implements Kernel, IntConsumer {
         return program == null ? null : new RowKernel(program, call);
     }
 
+    /** Whether a call that ends with sums over its rows is such a loop, and has rows enough for all threads. */
+    static boolean foldsColumns(Call call) {
+        return call.rows().count() >= (long) WorkerPool.shared().threads() * ColumnFold.BLOCK && RowProgram.of(call) != null;
+    }
+
+    /** What is not divided between parts. */
+    private long blocks() {
+        return columns.length == 0 ? rows : columns[0].blocks();
+    }
+
     @Override
     public long workspaceBytes() {
-        return program.scratchBytes() * loops.length;
+        long bytes = program.scratchBytes() * loops.length;
+        for (ColumnFold fold : columns) {
+            bytes += fold.workspaceBytes();
+        }
+        return bytes;
     }
 
     @Override
     public void run(long[] addresses) {
         this.addresses = addresses;
         WorkerPool.shared().parallelFor(loops.length, this);
+        long lanes = lanes();
+        for (ColumnFold fold : columns) {
+            fold.finish(lanes, addresses[fold.operand()]);
+            lanes += fold.workspaceBytes();
+        }
+    }
+
+    private long lanes() {
+        return addresses[operands] + program.scratchBytes() * loops.length;
     }
 
     /** Does one part of the work. */
     @Override
     public void accept(int part) {
-        long end = rows * (part + 1) / loops.length;
+        program.placeScratch(at[part], addresses[operands] + part * program.scratchBytes());
+        long first = blocks() * part / loops.length;
+        long end = blocks() * (part + 1) / loops.length;
+        if (columns.length == 0) {
+            run(part, first, end, CALL);
+            return;
+        }
+        for (long block = first; block < end; block++) {
+            long lanes = lanes();
+            for (ColumnFold fold : columns) {
+                at[part][fold.slot()] = fold.lanes(lanes, block);
+                fold.clear(at[part][fold.slot()]);
+                lanes += fold.workspaceBytes();
+            }
+            run(part, columns[0].firstRow(block), columns[0].endRow(block), ColumnFold.LANES * program.n());
+        }
+    }
+
+    /** Runs over rows, so many elements a call. */
+    private void run(int part, long from, long end, int elements) {
         long[] first = at[part];
-        for (long row = rows * part / loops.length; row < end;) {
-            int elements = loops[part].isYoung() ? LoopCall.PIECE : CALL;
-            int count = (int) Math.min(end - row, Math.max(1, elements / program.n()));
+        LoopCall loop = loops[part];
+        for (long row = from; row < end;) {
+            int most = columns.length == 0 && loop.isYoung() ? LoopCall.PIECE : elements;
+            int count = (int) Math.min(end - row, Math.max(1, most / program.n()));
             for (int k = 0; k < operands; k++) {
                 first[k] = addresses[k] + row * steps[k];
             }
-            program.placeScratch(first, addresses[operands] + part * program.scratchBytes());
-            loops[part].run(first, steps, count, program.n());
+            loop.run(first, steps, count, program.n());
             row += count;
         }
     }

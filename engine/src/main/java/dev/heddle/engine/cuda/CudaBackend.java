@@ -213,6 +213,11 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
+    public boolean reducesRows(Call call) {
+        return false;
+    }
+
+    @Override
     public Kernel kernel(Call call) {
         device.enter();
         if (call.steps().size() == 1) {

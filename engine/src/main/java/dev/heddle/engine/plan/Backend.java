@@ -50,6 +50,9 @@ public interface Backend {
     /** Whether the kernel of a convolution or a matrix product of two inputs can do what the epilogue says as it stores. */
     boolean folds(Op op, Step.Epilogue epilogue, List<Spec> inputs);
 
+    /** Whether a call whose last steps reduce over all its rows is better than these steps by themselves. */
+    boolean reducesRows(Call call);
+
     /** The kernel of a call; it gets the addresses of {@link Call#operands()}. */
     Kernel kernel(Call call);
 }

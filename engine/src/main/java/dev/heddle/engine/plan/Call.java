@@ -3,8 +3,10 @@ package dev.heddle.engine.plan;
 
 import dev.heddle.engine.Shape;
 import dev.heddle.engine.op.MatMul;
+import dev.heddle.engine.op.Reduce;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -17,9 +19,10 @@ public record Call(List<Step> steps, Rows rows) {
     /**
      * The steps compute every row of their outputs from the same row of their inputs, or from inputs that all rows share:
      * softmax and the norms are such, and attention, whose rows are its heads. So a block of rows can go through all steps while it is in the cache.
+     * The last steps may reduce all rows to one, as for the gradients of a norm's weights, where the backend says that it can.
      *
      * @param count number of rows
-     * @param leading by step, how many leading axes the rows are
+     * @param leading by step, how many leading axes the rows are; 0 if it reduces the rows, see {@link #rowsFirst}
      * @param internal storages that only these steps use; they have no memory outside the call
      */
     public record Rows(long count, List<Integer> leading, Set<Integer> internal) {}
@@ -33,6 +36,20 @@ public record Call(List<Step> steps, Rows rows) {
         Shape out = step.outputs().getFirst().layout().shape();
         int rank = out.rank();
         return layout.expand(out.with(rank - 2, layout.shape().dim(-2)).with(rank - 1, layout.shape().dim(-1)));
+    }
+
+    /** A reduction with the axes that it reduces in front. */
+    public static Step rowsFirst(Step step) {
+        Reduce reduce = (Reduce) step.op();
+        List<Integer> axes = reduce.axes();
+        int rank = step.inputs().getFirst().layout().shape().rank();
+        int[] order = IntStream.concat(axes.stream().mapToInt(axis -> axis), IntStream.range(0, rank).filter(axis -> !axes.contains(axis))).toArray();
+        Reduce first = new Reduce(reduce.kind(), IntStream.range(0, axes.size()).boxed().toList(), reduce.keepDims());
+        return new Step(first, step.prologue(), step.epilogue(), permuted(step.inputs(), order), permuted(step.outputs(), order), step.node());
+    }
+
+    private static List<Step.Operand> permuted(List<Step.Operand> operands, int[] order) {
+        return operands.stream().map(x -> new Step.Operand(x.storage(), x.layout().permute(order))).toList();
     }
 
     /** The inputs, then the outputs, of each step in turn: what the kernel gets the addresses of. */

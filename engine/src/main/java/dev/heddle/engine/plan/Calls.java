@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /** Looks at neighbouring steps only; their order stays. */
 final class Calls {
@@ -23,15 +24,17 @@ final class Calls {
 
     private final List<Step> steps;
     private final List<Storage> storages;
+    private final Backend backend;
 
-    private Calls(List<Step> steps, List<Storage> storages) {
+    private Calls(List<Step> steps, List<Storage> storages, Backend backend) {
         this.steps = steps;
         this.storages = storages;
+        this.backend = backend;
     }
 
     /** The calls of a plan; one a step if {@code group} is false. */
-    static List<Call> of(List<Step> steps, List<Storage> storages, boolean group) {
-        return group ? new Calls(steps, storages).group() : steps.stream().map(Call::of).toList();
+    static List<Call> of(List<Step> steps, List<Storage> storages, Backend backend, boolean group) {
+        return group ? new Calls(steps, storages, backend).group() : steps.stream().map(Call::of).toList();
     }
 
     private List<Call> group() {
@@ -88,10 +91,44 @@ final class Calls {
             Step next = steps.get(to);
             left = counts.stream().filter(count -> counts(next).contains(count) && join(next, count, written.get(count))).toList();
         }
-        return to <= from + 1 ? null : rows(from, to, counts.getFirst());
+        for (long count : to > from ? counts : reducedRows(steps.get(from))) {
+            int end = to;
+            Set<Integer> reduced = new HashSet<>();
+            while (end < steps.size() && joinReduced(steps.get(end), count, written.getOrDefault(count, Map.of()), reduced)) {
+                end++;
+            }
+            if (end > to && (end > from + 1 || steps.get(from).prologue() != null)) {
+                Call call = rows(from, end, count, end - to);
+                if (backend.reducesRows(call)) {
+                    return call;
+                }
+            }
+        }
+        return to <= from + 1 ? null : rows(from, to, counts.getFirst(), 0);
     }
 
-    private Call rows(int from, int to, long count) {
+    /** How many rows a step reduces to one, if that is what it does, in a list. */
+    private List<Long> reducedRows(Step step) {
+        if (!(step.op() instanceof Reduce reduce) || reduce.kind() == Reduce.Kind.ARGMAX || reduce.kind() == Reduce.Kind.ARGMIN
+                || storages.get(step.outputs().getFirst().storage()).kind() == Storage.Kind.STATE) {
+            return List.of();
+        }
+        Shape domain = domain(step);
+        long count = reduce.axes().stream().mapToLong(domain::dim).reduce(1, (a, b) -> a * b);
+        boolean fits = count >= FEWEST_ROWS && domain.elements() > count && domain.elements() / count <= LONGEST_ROW;
+        return fits ? List.of(count) : List.of();
+    }
+
+    /** Whether a step that reduces all rows to one can come behind a group and others like it, whose results it must not need. */
+    private boolean joinReduced(Step step, long count, Map<Integer, Long> written, Set<Integer> reduced) {
+        boolean joins = reducedRows(step).contains(count) && step.inputs().stream().noneMatch(x -> reduced.contains(x.storage()))
+                && joinInputs(Call.rowsFirst(step), count, written);
+        step.outputs().forEach(x -> reduced.add(x.storage()));
+        return joins;
+    }
+
+    /** @param reduced how many steps at the end reduce the rows */
+    private Call rows(int from, int to, long count, int reduced) {
         Set<Integer> internal = new HashSet<>();
         for (Step step : steps.subList(from, to)) {
             step.outputs().stream().map(Operand::storage).filter(s -> storages.get(s).kind() == Storage.Kind.ARENA)
@@ -102,7 +139,10 @@ final class Calls {
                 steps.get(i).inputs().forEach(x -> internal.remove(x.storage()));
             }
         }
-        List<Integer> leading = steps.subList(from, to).stream().map(step -> leading(step, count)).toList();
+        List<Integer> leading = steps.subList(from, to).stream().map(step -> leading(step, count)).collect(Collectors.toCollection(ArrayList::new));
+        for (int i = 0; i < reduced; i++) {
+            leading.set(leading.size() - 1 - i, 0);
+        }
         return new Call(steps.subList(from, to), new Call.Rows(count, leading, internal));
     }
 
@@ -155,6 +195,23 @@ final class Calls {
      * comes from elsewhere may lie anyhow if rows are long.
      */
     private static boolean join(Step step, long count, Map<Integer, Long> written) {
+        if (!joinInputs(step, count, written)) {
+            return false;
+        }
+        int leading = leading(step, count);
+        for (Operand output : step.outputs()) {
+            OptionalLong stride = output.layout().rowStride(leading);
+            if (stride.isEmpty() || !staysInRow(output.layout(), leading, stride.getAsLong())) {
+                return false;
+            }
+        }
+        for (Operand output : step.outputs()) {
+            written.put(output.storage(), output.layout().rowStride(leading).getAsLong());
+        }
+        return true;
+    }
+
+    private static boolean joinInputs(Step step, long count, Map<Integer, Long> written) {
         int leading = leading(step, count);
         for (int k = 0; k < step.inputs().size(); k++) {
             Layout input = Call.walked(step, k);
@@ -164,15 +221,6 @@ final class Calls {
                     || writers != null && (stride.isEmpty() || stride.getAsLong() != writers || !staysInRow(input, leading, writers))) {
                 return false;
             }
-        }
-        for (Operand output : step.outputs()) {
-            OptionalLong stride = output.layout().rowStride(leading);
-            if (stride.isEmpty() || !staysInRow(output.layout(), leading, stride.getAsLong())) {
-                return false;
-            }
-        }
-        for (Operand output : step.outputs()) {
-            written.put(output.storage(), output.layout().rowStride(leading).getAsLong());
         }
         return true;
     }

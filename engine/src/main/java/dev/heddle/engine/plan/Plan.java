@@ -47,7 +47,7 @@ public final class Plan {
         this.device = device;
         this.steps = List.copyOf(steps);
         this.storages = List.copyOf(storages);
-        calls = Calls.of(this.steps, this.storages, group);
+        calls = Calls.of(this.steps, this.storages, device.backend(), group);
         int n = calls.size();
         kernels = new Kernel[n];
         long[] workspaces = new long[n];

@@ -9,6 +9,7 @@ import dev.heddle.engine.DType;
 import dev.heddle.engine.Debug;
 import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
+import dev.heddle.engine.cpu.codegen.ColumnFold;
 import java.util.List;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterEach;
@@ -86,6 +87,57 @@ class RowKernelTest {
             Tensor e = x.mul(column).exp();
             return List.of(e.div(e.sum(true, -1)));
         });
+    }
+
+    /** Rows enough for a block of them to each thread, and a part of one more. */
+    private static int manyRows() {
+        return WorkerPool.shared().threads() * ColumnFold.BLOCK + 37;
+    }
+
+    /** As in the gradient of layer norm: what is computed row by row is also summed over the rows. */
+    @ParameterizedTest
+    @ValueSource(ints = {2, 16, 75, 256})
+    void columnsAreFoldedAlong(int n) {
+        Generator random = new Generator(10);
+        Tensor x = random.randn(manyRows(), n).eval();
+        Tensor dy = random.randn(manyRows(), n).eval();
+        assertSameBits(() -> {
+            Tensor normal = x.sub(x.mean(true, -1)); // (rows, n)
+            return List.of(normal.mul(dy), dy.mul(normal).sum(0), dy.mean(0), normal.max(0), normal.mul(1e-3f).add(1).prod(0));
+        });
+    }
+
+    /** More rows than are folded in one chunk. */
+    @Test
+    void chunksOfRowsAreFoldedInTurn() {
+        Tensor x = new Generator(11).randn(3 * 2048 * WorkerPool.shared().threads() + 700, 5).eval();
+        assertSameBits(() -> List.of(x.sum(0), x.mul(x).sum(0)));
+    }
+
+    /** As in batch norm: images with the channels last are summed over all axes but that of the channels, which lies in the middle. */
+    @Test
+    void imagesAreFoldedPlaneByPlane() {
+        Tensor images = new Generator(12).randn(WorkerPool.shared().threads() * 16, 9, 71, 6).eval();
+        Tensor x = images.permute(0, 3, 1, 2); // (N, C, H, W)
+        assertSameBits(() -> List.of(x.sum(0, 2, 3), x.mul(x).mean(0, 2, 3), x.sub(1).min(0, 2, 3)));
+    }
+
+    @Test
+    void oneFoldOverRowsMayNeedAnother() {
+        Tensor x = new Generator(13).randn(manyRows(), 20).eval();
+        Debug.fusion(true);
+        Tensor mean = x.mean(0);
+        float[] variance = x.sub(mean).square().mean(0).toFloatArray();
+        float[] all = x.toFloatArray();
+        for (int column = 0; column < 20; column++) {
+            double sum = 0;
+            double squares = 0;
+            for (int row = 0; row < manyRows(); row++) {
+                sum += all[row * 20 + column];
+                squares += all[row * 20 + column] * (double) all[row * 20 + column];
+            }
+            assertEquals(squares / manyRows() - Math.pow(sum / manyRows(), 2), variance[column], 1e-5);
+        }
     }
 
     @Test

@@ -23,14 +23,18 @@ import java.util.Set;
  * in the next. Values that a later phase needs are stored, in the row of a later result if there is one, or computed again if that costs no
  * more than to store and to load them.
  *
- * <p>In expressions, inputs are numbered: the operands of the call, then rows of scratch memory, then numbers that the phases compute.
+ * <p>Steps that reduce over the rows may come last. In expressions, inputs are numbered: the operands of the call, the lanes of columns that
+ * are folded, rows of scratch memory, then numbers that the phases compute.
  *
- * <p>In expressions, inputs are numbered: the operands of the call, then rows of scratch memory, then numbers that the phases compute.
+ * <p>Steps that reduce over the rows may come last. In expressions, inputs are numbered: the operands of the call, the lanes of columns that
+ * are folded, rows of scratch memory, then numbers that the phases compute.
  */
 public final class RowProgram {
     /** Code above this is not made, see {@link Program#codeBytes}. */
     private static final int LARGEST = 6000;
     static final int LONGEST = 1 << 16; // elements of a row
+    private static final int WIDEST = 4096; // elements of a row whose columns are folded: lanes of two folds fit the second-level cache
+    private static final long MOST = (long) Reduction.CHUNK * Reduction.CHUNK; // rows that are folded in chunks, and these in one
     private static final int MAX_LOADS = 2; // of what is computed again
 
     /** How an operand is walked: bytes from row to row, and whether it has one element a row. */
@@ -67,17 +71,19 @@ public final class RowProgram {
     }
 
     private final List<Phase> phases;
-    private final List<Walk> walks; // of operands, then of rows of scratch memory, of which the last is for the results of chunks
+    private final List<Walk> walks; // of operands, of lanes of columns, of rows of scratch memory, the last for the results of chunks
     private final int n;
     private final List<Integer> elementBytes; // of rows of scratch memory
     private final long[] constants;
+    private final List<ColumnFold> columns;
 
-    private RowProgram(List<Phase> phases, List<Walk> walks, int n, List<Integer> elementBytes, long[] constants) {
+    private RowProgram(List<Phase> phases, List<Walk> walks, int n, List<Integer> elementBytes, long[] constants, List<ColumnFold> columns) {
         this.phases = phases;
         this.walks = walks;
         this.n = n;
         this.elementBytes = elementBytes;
         this.constants = constants;
+        this.columns = columns;
     }
 
     /** The program of a call, or null if its steps are not all of f32 or 16-bit floats, over rows that lie in one run, and few. */
@@ -129,6 +135,7 @@ public final class RowProgram {
         private final List<Value> rows = new ArrayList<>();
         private final List<Phase> phases = new ArrayList<>();
         private final Map<Expr.Input, Value> loaded = new HashMap<>(); // inputs that stand for rows of scratch memory until those are placed
+        private final List<ColumnFold> columns = new ArrayList<>();
         private int n = 1;
         private int numbers;
 
@@ -155,8 +162,15 @@ public final class RowProgram {
             }
             for (int i = 0, first = 0; i < call.steps().size(); i++) {
                 Step step = call.steps().get(i);
-                walk(step, call.rows().leading().get(i));
-                add(step, first);
+                int leading = call.rows().leading().get(i);
+                if (leading == 0) {
+                    Step rowsFirst = Call.rowsFirst(step);
+                    walk(rowsFirst, ((Reduce) step.op()).axes().size());
+                    foldColumns((Reduce) step.op(), step, first);
+                } else {
+                    walk(step, leading);
+                    add(step, first);
+                }
                 first += step.inputs().size() + step.outputs().size();
             }
             return finish();
@@ -197,8 +211,7 @@ public final class RowProgram {
         }
 
         private void add(Step step, int first) throws DoesNotFit {
-            List<Expr> computed = step.op() instanceof Elementwise e ? e.outputs()
-                    : List.of(step.prologue() != null ? step.prologue() : new Expr.Input(0, step.inputs().getFirst().layout().dtype()));
+            List<Expr> computed = step.op() instanceof Elementwise e ? e.outputs() : List.of(reduced(step));
             int output = first + step.inputs().size();
             for (int k = 0; k < computed.size(); k++) {
                 Expr e = Program.simplify(computed.get(k));
@@ -217,6 +230,11 @@ public final class RowProgram {
             }
         }
 
+        /** What a reduction reduces. */
+        private static Expr reduced(Step step) {
+            return step.prologue() != null ? step.prologue() : new Expr.Input(0, step.inputs().getFirst().layout().dtype());
+        }
+
         private void fold(Reduce reduce, Expr e, Step step, int first, int output) throws DoesNotFit {
             Reduce.Kind kind = reduce.kind() == Reduce.Kind.MEAN ? Reduce.Kind.SUM : reduce.kind();
             boolean combines = kind == Reduce.Kind.SUM || kind == Reduce.Kind.PROD || kind == Reduce.Kind.MAX || kind == Reduce.Kind.MIN;
@@ -233,6 +251,50 @@ public final class RowProgram {
                 result = new Expr.Binary(Expr.BinaryOp.DIV, result, Expr.constant(folded, DType.F32));
             }
             number(result.cast(operands.get(output).layout().dtype()), phase + 1, output);
+        }
+
+        /** Adds every row to one of the lanes of a block of rows, which then are a row of scratch memory that is read and written. */
+        private void foldColumns(Reduce reduce, Step step, int first) throws DoesNotFit {
+            Expr e = Program.simplify(reduced(step));
+            int output = first + step.inputs().size();
+            long count = call.rows().count();
+            long planeRows = lastRun(domain(step), reduce.axes());
+            boolean fits = n <= WIDEST && planeRows <= MOST && count / planeRows <= Reduction.CHUNK && !walks.get(output).single
+                    && e.dtype().isFloat() && Program.isVector(e.dtype()) && (columns.isEmpty() || columns.getFirst().planeRows() == planeRows);
+            if (!fits) {
+                throw new DoesNotFit();
+            }
+            Expr.BinaryOp combine = switch (reduce.kind()) {
+                case SUM, MEAN -> Expr.BinaryOp.ADD;
+                case PROD -> Expr.BinaryOp.MUL;
+                case MAX -> Expr.BinaryOp.MAX;
+                case MIN -> Expr.BinaryOp.MIN;
+                default -> throw new DoesNotFit();
+            };
+            int phase = phase(e, step);
+            int lanes = operands.size() + columns.size();
+            Expr value = resolve(e, step, first, phase).cast(DType.F32);
+            phase(phase).stores.add(new Store(lanes, new Expr.Binary(combine, new Expr.Input(lanes, DType.F32), value)));
+            columns.add(new ColumnFold(reduce.kind(), lanes, output, operands.get(output).layout().dtype(), count, planeRows, n));
+        }
+
+        /** How many elements lie along the last run of neighbouring axes; the axes before must be neighbours too, as each run is reduced by itself. */
+        private static long lastRun(Shape shape, List<Integer> axes) throws DoesNotFit {
+            long run = 1;
+            int runs = 0;
+            boolean inside = false;
+            for (int axis = shape.rank() - 1; axis >= 0; axis--) {
+                if (shape.dim(axis) > 1) {
+                    boolean reduced = axes.contains(axis);
+                    runs += reduced && !inside ? 1 : 0;
+                    run *= reduced && runs == 1 ? shape.dim(axis) : 1;
+                    inside = reduced;
+                }
+            }
+            if (runs > 2) {
+                throw new DoesNotFit();
+            }
+            return run;
         }
 
         /** Notes a number as the value of an operand. */
@@ -344,6 +406,7 @@ public final class RowProgram {
                 }
             }
             List<Walk> all = new ArrayList<>(walks);
+            columns.forEach(fold -> all.add(new Walk((long) n * DType.F32.bytes(), false)));
             List<Integer> elementBytes = new ArrayList<>();
             placeInternalRows(all, elementBytes);
             all.add(new Walk(0, false)); // numbers of chunks
@@ -364,7 +427,7 @@ public final class RowProgram {
                 Phase placed = phase.with(values);
                 finished.add(new Phase(placed.numbers, placed.stores.stream().map(s -> new Store(place(s.operand), s.value)).toList(), placed.folds));
             }
-            return new RowProgram(finished, all, n, elementBytes, program.constants());
+            return new RowProgram(finished, all, n, elementBytes, program.constants(), columns);
         }
 
         /** Puts internal rows into the rows of results that are written later, or else into scratch memory. */
@@ -419,7 +482,12 @@ public final class RowProgram {
         return n;
     }
 
-    /** Bytes from row to row, of each operand of the call and row of scratch memory. */
+    /** The folds over all rows. */
+    public List<ColumnFold> columns() {
+        return columns;
+    }
+
+    /** Bytes from row to row, of each operand of the call, lanes of columns and row of scratch memory. */
     public long[] steps() {
         return walks.stream().mapToLong(Walk::rowBytes).toArray();
     }
