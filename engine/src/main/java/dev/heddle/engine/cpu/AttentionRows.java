@@ -34,11 +34,11 @@ final class AttentionRows {
     private AttentionRows() {}
 
     private static FloatVector load(long address) {
-        return FloatVector.fromMemorySegment(S, Memory.ALL, address, ORDER);
+        return FloatVector.fromMemorySegment(S, Memory.ALL, address & Memory.ADDRESS, ORDER);
     }
 
     private static void store(FloatVector x, long address) {
-        x.intoMemorySegment(Memory.ALL, address, ORDER);
+        x.intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER);
     }
 
     /** The end of the last vector of a row of {@code n}. */

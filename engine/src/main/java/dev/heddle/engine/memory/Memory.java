@@ -12,6 +12,12 @@ public final class Memory {
     /** The segment that starts at address 0: offsets in it are addresses. */
     public static final MemorySegment ALL = everything();
 
+    /**
+     * All bits that an address can have. Of {@code address & ADDRESS} the compiler knows that no vector there reaches beyond the segment, and
+     * leaves out the check, which is not only a comparison: it prepares a loop by dozens of instructions an operand.
+     */
+    public static final long ADDRESS = (1L << 57) - 1;
+
     private Memory() {
     }
 

@@ -69,19 +69,19 @@ final class Lanes {
     // ---- f32
 
     static FloatVector loadF32(long address) {
-        return FloatVector.fromMemorySegment(S, Memory.ALL, address, ORDER);
+        return FloatVector.fromMemorySegment(S, Memory.ALL, address & Memory.ADDRESS, ORDER);
     }
 
     static FloatVector loadF32(long address, VectorMask<Float> lanes) {
-        return FloatVector.fromMemorySegment(S, Memory.ALL, address, ORDER, lanes);
+        return FloatVector.fromMemorySegment(S, Memory.ALL, address & Memory.ADDRESS, ORDER, lanes);
     }
 
     static void storeF32(FloatVector x, long address) {
-        x.intoMemorySegment(Memory.ALL, address, ORDER);
+        x.intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER);
     }
 
     static void storeF32(FloatVector x, long address, VectorMask<Float> lanes) {
-        x.intoMemorySegment(Memory.ALL, address, ORDER, lanes);
+        x.intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER, lanes);
     }
 
     static FloatVector broadcastF32(long address) {
@@ -91,19 +91,19 @@ final class Lanes {
     // ---- bf16: the upper half of an f32
 
     static FloatVector loadBF16(long address) {
-        return fromBF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address, ORDER));
+        return fromBF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address & Memory.ADDRESS, ORDER));
     }
 
     static FloatVector loadBF16(long address, VectorMask<Float> lanes) {
-        return fromBF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address, ORDER, lanes.cast(SHORTS)));
+        return fromBF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address & Memory.ADDRESS, ORDER, lanes.cast(SHORTS)));
     }
 
     static void storeBF16(FloatVector x, long address) {
-        toBF16(x).intoMemorySegment(Memory.ALL, address, ORDER);
+        toBF16(x).intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER);
     }
 
     static void storeBF16(FloatVector x, long address, VectorMask<Float> lanes) {
-        toBF16(x).intoMemorySegment(Memory.ALL, address, ORDER, lanes.cast(SHORTS));
+        toBF16(x).intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER, lanes.cast(SHORTS));
     }
 
     static FloatVector broadcastBF16(long address) {
@@ -142,19 +142,19 @@ final class Lanes {
     static final int HALF_BITS = 0x3f000000;
 
     static FloatVector loadF16(long address) {
-        return fromF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address, ORDER));
+        return fromF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address & Memory.ADDRESS, ORDER));
     }
 
     static FloatVector loadF16(long address, VectorMask<Float> lanes) {
-        return fromF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address, ORDER, lanes.cast(SHORTS)));
+        return fromF16(ShortVector.fromMemorySegment(SHORTS, Memory.ALL, address & Memory.ADDRESS, ORDER, lanes.cast(SHORTS)));
     }
 
     static void storeF16(FloatVector x, long address) {
-        toF16(x).intoMemorySegment(Memory.ALL, address, ORDER);
+        toF16(x).intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER);
     }
 
     static void storeF16(FloatVector x, long address, VectorMask<Float> lanes) {
-        toF16(x).intoMemorySegment(Memory.ALL, address, ORDER, lanes.cast(SHORTS));
+        toF16(x).intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER, lanes.cast(SHORTS));
     }
 
     static FloatVector broadcastF16(long address) {
@@ -197,12 +197,12 @@ final class Lanes {
     // ---- u8, read only
 
     static FloatVector loadU8(long address) {
-        return BYTES_FIT ? fromU8(ByteVector.fromMemorySegment(BYTES, Memory.ALL, address, ORDER))
+        return BYTES_FIT ? fromU8(ByteVector.fromMemorySegment(BYTES, Memory.ALL, address & Memory.ADDRESS, ORDER))
                 : loadU8(address, ALL_LANES);
     }
 
     static FloatVector loadU8(long address, VectorMask<Float> lanes) {
-        return fromU8(ByteVector.fromMemorySegment(BYTES, Memory.ALL, address, ORDER, byteLanes(lanes)));
+        return fromU8(ByteVector.fromMemorySegment(BYTES, Memory.ALL, address & Memory.ADDRESS, ORDER, byteLanes(lanes)));
     }
 
     static FloatVector broadcastU8(long address) {
@@ -220,26 +220,26 @@ final class Lanes {
     // ---- bool: a byte that is 0 or 1
 
     static VectorMask<Float> loadBOOL(long address) {
-        return BYTES_FIT ? ByteVector.fromMemorySegment(BYTES, Memory.ALL, address, ORDER).compare(NE, (byte) 0).cast(S)
+        return BYTES_FIT ? ByteVector.fromMemorySegment(BYTES, Memory.ALL, address & Memory.ADDRESS, ORDER).compare(NE, (byte) 0).cast(S)
                 : loadBOOL(address, ALL_LANES);
     }
 
     static VectorMask<Float> loadBOOL(long address, VectorMask<Float> lanes) {
-        ByteVector bytes = ByteVector.fromMemorySegment(BYTES, Memory.ALL, address, ORDER, byteLanes(lanes));
+        ByteVector bytes = ByteVector.fromMemorySegment(BYTES, Memory.ALL, address & Memory.ADDRESS, ORDER, byteLanes(lanes));
         VectorMask<Byte> set = bytes.compare(NE, (byte) 0);
         return BYTES_FIT ? set.cast(S) : VectorMask.fromLong(S, set.toLong());
     }
 
     static void storeBOOL(VectorMask<Float> x, long address) {
         if (BYTES_FIT) {
-            NO_BYTES.blend((byte) 1, byteLanes(x)).intoMemorySegment(Memory.ALL, address, ORDER);
+            NO_BYTES.blend((byte) 1, byteLanes(x)).intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER);
         } else {
             storeBOOL(x, address, ALL_LANES);
         }
     }
 
     static void storeBOOL(VectorMask<Float> x, long address, VectorMask<Float> lanes) {
-        NO_BYTES.blend((byte) 1, byteLanes(x)).intoMemorySegment(Memory.ALL, address, ORDER, byteLanes(lanes));
+        NO_BYTES.blend((byte) 1, byteLanes(x)).intoMemorySegment(Memory.ALL, address & Memory.ADDRESS, ORDER, byteLanes(lanes));
     }
 
     static VectorMask<Float> broadcastBOOL(long address) {

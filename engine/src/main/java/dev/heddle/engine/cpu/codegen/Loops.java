@@ -1,6 +1,7 @@
 // Generates the class of a loop, once for every distinct program, and keeps the most recent ones.
 package dev.heddle.engine.cpu.codegen;
 
+import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Expr;
 import java.lang.classfile.ClassFile;
 import java.lang.classfile.CodeBuilder;
@@ -129,7 +130,10 @@ final class Loops {
         }
     }
 
-    // ---- what both kinds of loop are built of
+    // ---- what all kinds of loop are built of
+
+    /** Sums of pointers under this mask and offsets stay within {@link Memory#ADDRESS}. */
+    private static final long POINTER = Memory.ADDRESS >> 1;
 
     /** {@code for (int index = local; index < limit; index += step) body}. */
     static void loop(CodeBuilder code, int index, int limit, int step, Runnable body) {
@@ -152,12 +156,12 @@ final class Loops {
     /** {@code local = at[operand]}, in a new local. */
     static int pointer(CodeBuilder code, int operand) {
         int local = code.allocateLocal(TypeKind.LONG);
-        code.aload(AT).loadConstant(operand).laload().lstore(local);
+        code.aload(AT).loadConstant(operand).laload().loadConstant(POINTER).land().lstore(local);
         return local;
     }
 
     /** {@code local += step[operand]}. */
     static void advance(CodeBuilder code, int local, int operand) {
-        code.lload(local).aload(STEP).loadConstant(operand).laload().ladd().lstore(local);
+        code.lload(local).aload(STEP).loadConstant(operand).laload().ladd().loadConstant(POINTER).land().lstore(local);
     }
 }
