@@ -34,18 +34,22 @@ public record CrossEntropy(long ignoreIndex, double smoothing) implements Fused 
     @Override
     public List<Tensor> decompose(List<Tensor> inputs) {
         Tensor x = inputs.get(0);
-        Tensor labels = inputs.get(1);
         DType wide = x.dtype().computeType();
+        Tensor ignored = ignored(inputs.get(1)); // (N, 1)
+        Tensor place = ignored.where(Tensor.scalar(0L, DType.I64), inputs.get(1).unsqueeze(1));
+        Tensor picked = x.gather(1, place).to(wide); // (N, 1), before what goes row by row in one loop
         Tensor max = max(x); // (N, 1)
         Tensor logSum = sum(x, max).log(); // (N, 1)
-        Tensor ignored = labels.eq(Tensor.scalar(ignoreIndex, DType.I64)).unsqueeze(1); // (N, 1)
-        Tensor place = ignored.where(Tensor.scalar(0L, DType.I64), labels.unsqueeze(1));
-        Tensor loss = logSum.sub(x.gather(1, place).to(wide).sub(max.to(wide))); // (N, 1)
+        Tensor loss = logSum.sub(picked.sub(max.to(wide))); // (N, 1)
         if (smoothing > 0) {
             Tensor mean = Tensor.recordAll(Elementwise.of(shifted(x)), List.of(x, max)).getFirst().mean(true, 1);
             loss = loss.mul(1 - smoothing).add(logSum.sub(mean).mul(smoothing));
         }
         return List.of(ignored.where(Tensor.scalar(0, wide), loss).squeeze(1));
+    }
+
+    private Tensor ignored(Tensor labels) {
+        return labels.eq(Tensor.scalar(ignoreIndex, DType.I64)).unsqueeze(1);
     }
 
     private static Tensor max(Tensor x) {
@@ -113,16 +117,18 @@ public record CrossEntropy(long ignoreIndex, double smoothing) implements Fused 
         @Override
         public List<Tensor> decompose(List<Tensor> inputs) {
             Tensor x = inputs.get(0);
-            Tensor labels = inputs.get(1).unsqueeze(1); // (N, 1)
             DType wide = x.dtype().computeType();
-            long classes = x.dim(1);
+            Tensor ignored = new CrossEntropy(ignoreIndex, smoothing).ignored(inputs.get(1)); // (N, 1)
+            Tensor label = inputs.get(1).unsqueeze(1).to(wide); // (N, 1); floats are exact up to 2^24, and go row by row in one loop
+            Tensor classes = Tensor.arange(x.dim(1)).to(wide); // (C)
             Tensor max = max(x); // (N, 1)
-            Tensor scale = labels.eq(Tensor.scalar(ignoreIndex, DType.I64)).where(Tensor.scalar(0, wide), inputs.get(2).unsqueeze(1));
+            Tensor scale = ignored.where(Tensor.scalar(0, wide), inputs.get(2).unsqueeze(1));
             Expr p = shifted(x).exp().div(new Expr.Input(2, wide));
-            Expr isLabel = new Expr.Input(3, wide).compare(Expr.Comparison.EQ, new Expr.Input(4, wide)); // exact to 2^24
-            Expr target = isLabel.select(p.literal(1 - smoothing + smoothing / classes), p.literal(smoothing / classes));
+            double elsewhere = smoothing / x.dim(1);
+            Expr isLabel = new Expr.Input(3, wide).compare(Expr.Comparison.EQ, new Expr.Input(4, wide));
+            Expr target = isLabel.select(p.literal(1 - smoothing + elsewhere), p.literal(elsewhere));
             return Tensor.recordAll(Elementwise.of(p.sub(target).mul(new Expr.Input(5, wide)).cast(x.dtype())),
-                    List.of(x, max, sum(x, max), labels.to(wide), Tensor.arange(classes).to(wide), scale)); // (N, C)
+                    List.of(x, max, sum(x, max), label, classes, scale)); // (N, C)
         }
 
         @Override

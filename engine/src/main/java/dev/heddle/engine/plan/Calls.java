@@ -15,19 +15,22 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
 
-/** Looks at neighbouring steps only; their order stays. */
+/** Looks at neighbouring steps only. Their order stays, but that small ones among steps that go row by row, and need none of them, come first. */
 final class Calls {
     /** A row has to fit into a core's cache a few times over, and there must be enough rows to go round. */
     private static final long LONGEST_ROW = 64 << 10; // elements
     private static final long FEWEST_ROWS = 16;
     private static final long SHORTEST_SINGLE_ROW = 1024;
+    private static final int MOST_MOVED = 8; // steps, in front of a group
+    private static final int SMALL = 16; // a step that may be moved has at most this part of the elements that the group's first has
 
     private final List<Step> steps;
     private final List<Storage> storages;
     private final Backend backend;
+    private int moved; // steps in front of the group that was found last
 
     private Calls(List<Step> steps, List<Storage> storages, Backend backend) {
-        this.steps = steps;
+        this.steps = new ArrayList<>(steps);
         this.storages = storages;
         this.backend = backend;
     }
@@ -41,8 +44,12 @@ final class Calls {
         List<Call> calls = new ArrayList<>();
         for (int i = 0; i < steps.size(); i += calls.getLast().steps().size()) {
             int updates = endOfUpdates(i);
+            moved = 0;
             Call rows = updates == i + 1 ? rowsFrom(i) : null;
-            calls.add(rows != null ? rows : new Call(steps.subList(i, updates), null));
+            for (int k = 0; k < moved; k++) {
+                calls.add(Call.of(steps.get(i++)));
+            }
+            calls.add(rows != null ? rows : new Call(List.copyOf(steps.subList(i, Math.max(updates, i + 1))), null));
         }
         return calls;
     }
@@ -73,38 +80,57 @@ final class Calls {
     // ---- steps that go row by row
 
     /** The longest group from a step on that divides into rows, of the finest division; null if it is the step alone. */
-    private Call rowsFrom(int from) {
-        List<Long> counts = counts(steps.get(from)); // descending
-        int to = from;
+    private Call rowsFrom(int start) {
+        Step first = steps.get(start);
+        List<Long> counts = counts(first); // descending
         Map<Long, Map<Integer, Long>> written = new HashMap<>(); // by count: storage -> distance of the rows written
-        List<Long> left = new ArrayList<>();
-        for (long count : counts) {
-            if (join(steps.get(from), count, written.computeIfAbsent(count, none -> new HashMap<>()))) {
-                left.add(count);
-            }
-        }
-        while (!left.isEmpty() && to < steps.size()) {
-            counts = left;
-            if (++to == steps.size()) {
+        counts = counts.stream().filter(count -> join(first, count, written.computeIfAbsent(count, none -> new HashMap<>()))).toList();
+        int to = start + (counts.isEmpty() ? 0 : 1);
+        while (!counts.isEmpty() && to < steps.size()) {
+            Step next = steps.get(to);
+            List<Long> left = counts.stream().filter(count -> counts(next).contains(count) && join(next, count, written.get(count))).toList();
+            if (left.isEmpty() && !moveToFront(start, to)) {
                 break;
             }
-            Step next = steps.get(to);
-            left = counts.stream().filter(count -> counts(next).contains(count) && join(next, count, written.get(count))).toList();
+            counts = left.isEmpty() ? counts : left;
+            to++;
         }
-        for (long count : to > from ? counts : reducedRows(steps.get(from))) {
-            int end = to;
+        int rowsEnd = to;
+        for (long count : counts.isEmpty() ? reducedRows(first) : counts) {
             Set<Integer> reduced = new HashSet<>();
-            while (end < steps.size() && joinReduced(steps.get(end), count, written.getOrDefault(count, Map.of()), reduced)) {
-                end++;
+            for (to = rowsEnd; to < steps.size(); to++) {
+                boolean joins = joinReduced(steps.get(to), count, written.getOrDefault(count, Map.of()), reduced);
+                if (!joins && !moveToFront(start, to)) {
+                    break;
+                }
+                rowsEnd += joins ? 0 : 1;
             }
-            if (end > to && (end > from + 1 || steps.get(from).prologue() != null)) {
-                Call call = rows(from, end, count, end - to);
+            int from = start + moved;
+            if (to > rowsEnd && (to > from + 1 || first.prologue() != null)) {
+                Call call = rows(from, to, count, to - rowsEnd);
                 if (backend.reducesRows(call)) {
                     return call;
                 }
             }
         }
-        return to <= from + 1 ? null : rows(from, to, counts.getFirst(), 0);
+        int from = start + moved;
+        return rowsEnd <= from + 1 ? null : rows(from, rowsEnd, counts.getFirst(), 0);
+    }
+
+    /** Moves a small step that needs nothing of a group in front of it, unless it belongs elsewhere. */
+    private boolean moveToFront(int start, int at) {
+        int from = start + moved;
+        Step step = steps.get(at);
+        long elements = step.outputs().stream().mapToLong(x -> x.layout().shape().elements()).sum();
+        boolean moves = at > from && moved < MOST_MOVED && elements <= domain(steps.get(from)).elements() / SMALL
+                && step.outputs().stream().noneMatch(x -> storages.get(x.storage()).kind() == Storage.Kind.STATE)
+                && steps.subList(from, at).stream().flatMap(before -> before.outputs().stream())
+                        .noneMatch(written -> step.inputs().stream().anyMatch(x -> x.storage() == written.storage()));
+        if (moves) {
+            steps.add(from, steps.remove(at));
+            moved++;
+        }
+        return moves;
     }
 
     /** How many rows a step reduces to one, if that is what it does, in a list. */
@@ -143,7 +169,7 @@ final class Calls {
         for (int i = 0; i < reduced; i++) {
             leading.set(leading.size() - 1 - i, 0);
         }
-        return new Call(steps.subList(from, to), new Call.Rows(count, leading, internal));
+        return new Call(List.copyOf(steps.subList(from, to)), new Call.Rows(count, leading, internal));
     }
 
     /** The shape a step runs over. */
@@ -153,7 +179,8 @@ final class Calls {
 
     /** Into how many rows a step may divide, most first. */
     private List<Long> counts(Step step) {
-        boolean goes = step.op() instanceof Elementwise || step.op() instanceof Reduce || step.op() instanceof MatMul;
+        boolean goes = (step.op() instanceof Elementwise || step.op() instanceof Reduce || step.op() instanceof MatMul)
+                && step.inputs().stream().noneMatch(x -> x.layout().dtype().isInteger() && x.layout().dtype().bytes() > 1);
         if (!goes || domain(step).elements() == 0
                 || step.outputs().stream().anyMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE)) {
             return List.of();

@@ -7,11 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.heddle.engine.DType;
 import dev.heddle.engine.Debug;
+import dev.heddle.engine.Functional;
 import dev.heddle.engine.Generator;
+import dev.heddle.engine.Gradients;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.cpu.codegen.ColumnFold;
 import java.util.List;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -138,6 +141,20 @@ class RowKernelTest {
             }
             assertEquals(squares / manyRows() - Math.pow(sum / manyRows(), 2), variance[column], 1e-5);
         }
+    }
+
+    /** Labels are integers, which such loops do not know; what has to do with them is small, and comes first. */
+    @Test
+    void smallStepsInBetweenComeFirst() {
+        Tensor logits = new Generator(14).randn(64, 50).eval();
+        Tensor labels = new Generator(15).randint(0, 50, 64).eval();
+        Tensor loss = Functional.crossEntropy(logits, labels, -100, 0.1); // (64)
+        Tensor gradient = Gradients.of(loss.sum(), logits).getFirst();
+        Tensor.eval(loss, gradient);
+        List<String> plan = Debug.lastPlan().toString().lines().toList();
+        int from = IntStream.range(0, plan.size()).filter(line -> plan.get(line).contains(" max ")).findFirst().orElseThrow();
+        int to = IntStream.range(0, plan.size()).filter(line -> plan.get(line).contains("f32(64, 50) <-")).max().orElseThrow();
+        assertTrue(to > from && plan.subList(from + 1, to + 1).stream().allMatch(line -> line.startsWith("   +")), String.join("\n", plan));
     }
 
     @Test
