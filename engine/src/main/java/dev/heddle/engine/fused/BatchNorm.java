@@ -17,7 +17,7 @@ import java.util.stream.IntStream;
  * {@code y = (x - mean) rstd weight + bias}, {@code rstd = 1 / sqrt(variance + eps)}, the variance biased (Ioffe and Szegedy,
  * 2015). All but {@code x} and {@code y} are {@code F32} if those have 16 bits, else of the same dtype.
  *
- * <p>The decompositions read {@code x - mean} from a different view of the mean each time: were it one value with several
+ * <p>The decompositions read {@code x} less a number a channel from a different view of the numbers each time: were it one value with several
  * readers, the planner would keep it in memory, where each reader can as well compute it from {@code x}.
  */
 public record BatchNorm(double eps) implements Fused {
@@ -53,13 +53,23 @@ public record BatchNorm(double eps) implements Fused {
         return channels.reshape(dims);
     }
 
+    /**
+     * About the mean {@code (C)}: that of the first sample. The sums of {@code x - shift} and of its square come from one reading of {@code x}
+     * and lose few digits if the shift is within some standard deviations of the mean; of {@code x} itself they could lose all.
+     */
+    private static Tensor shift(Tensor x) {
+        Tensor first = x.dim(0) == 0 ? x : x.slice(0, 0, 1);
+        return first.to(x.dtype().computeType()).mean(axes(x)).detach();
+    }
+
     @Override
     public List<Tensor> decompose(List<Tensor> inputs) {
         Tensor x = inputs.getFirst();
-        DType wide = x.dtype().computeType();
-        Tensor kept = x.to(wide).mean(true, axes(x)); // (1, C, 1, ...)
-        Tensor variance = x.sub(kept).square().mean(axes(x)); // (C)
-        Tensor mean = kept.reshape(x.dim(1)); // (C)
+        Tensor shift = shift(x); // (C)
+        Tensor difference = x.sub(along(x, shift, true)).mean(axes(x)); // (C)
+        Tensor square = x.sub(along(x, shift, false)).square().mean(axes(x)); // (C)
+        Tensor mean = shift.add(difference); // (C)
+        Tensor variance = square.sub(difference.square()).clamp(0, Double.POSITIVE_INFINITY); // (C)
         Tensor y = Functional.normalize(x, mean, variance, inputs.get(1), inputs.get(2), eps).to(x.dtype());
         return List.of(y, mean, variance, variance.add(eps).rsqrt());
     }

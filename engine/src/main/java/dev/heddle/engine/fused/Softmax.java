@@ -24,9 +24,10 @@ public record Softmax(boolean log) implements Fused {
         if (x.elements() == 0) {
             return List.of(x.exp());
         }
-        Tensor shifted = x.sub(x.max(true, -1).detach());
-        Tensor sum = shifted.exp().sum(true, -1);
-        return List.of(log ? shifted.sub(sum.log()) : shifted.exp().div(sum));
+        Tensor wide = x.to(x.dtype().computeType());
+        Tensor shifted = wide.sub(wide.max(true, -1).detach());
+        Tensor sum = shifted.exp().sum(true, -1); // (..., 1)
+        return List.of((log ? shifted.sub(sum.log()) : shifted.exp().mul(sum.reciprocal())).to(x.dtype()));
     }
 
     @Override
