@@ -1,48 +1,34 @@
 // libtorch's side of the kernel bench, in a process of its own: in ours its thread pools would fight the engine's.
 package dev.heddle.bench.kernel;
 
+import dev.heddle.bench.ChildJvm;
 import dev.heddle.bench.peer.Setting;
 import dev.heddle.engine.cpu.WorkerPool;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.PrintStream;
-import java.io.UncheckedIOException;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
 
 /**
- * Both ends of the pipe. Commands: {@code case SETS NAME} makes the inputs that the engine has, chooses the faster layout and prints it with a
- * digest of the first set's output, or {@code none}; {@code batch} prints the microseconds a run takes.
+ * Both sides of the pipe. Commands: {@code case SETS NAME} makes the inputs that the engine has, chooses the faster layout and gives it with a
+ * digest of the first set's output, or {@code none}; {@code batch} gives the microseconds a run takes.
  */
 public final class KernelPeer implements AutoCloseable {
-    private final Process process;
-    private final PrintStream commands;
-    private final BufferedReader answers;
+    private final ChildJvm jvm;
     private final String setting;
     private String layout = "";
 
     KernelPeer(boolean quick) throws IOException {
-        ProcessBuilder builder = new ProcessBuilder(System.getProperty("java.home") + "/bin/java", "--add-modules", "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED", "-Dheddle.threads=1", "-Dheddle.cpu.native=false", "-Dthreads=" + WorkerPool.shared().threads(), "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
-                "-cp", System.getProperty("java.class.path"), KernelPeer.class.getName(), Boolean.toString(quick))
-                .redirectError(ProcessBuilder.Redirect.DISCARD);
-        Map<String, String> environment = builder.environment();
-        environment.remove("JDK_JAVA_OPTIONS"); // ours
         Setting best = Setting.candidates("libtorch").getFirst(); // MKL, where it is on the class path
         setting = "libtorch, " + best.name();
-        environment.putAll(best.environment());
+        Map<String, String> environment = new HashMap<>(best.environment());
+        environment.put("JDK_JAVA_OPTIONS", ""); // and not ours
         // Large results from memory that was used before, as the engine has them, and not from fresh pages of the system.
-        environment.putIfAbsent("GLIBC_TUNABLES", "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.arena_max=1");
-        environment.putIfAbsent("THP_MEM_ALLOC_ENABLE", "1");
-        process = builder.start();
-        commands = new PrintStream(process.getOutputStream(), true);
-        answers = process.inputReader();
-        if (!"ready".equals(answers.readLine())) {
-            close();
-            throw new IOException("libtorch did not start");
-        }
+        environment.put("GLIBC_TUNABLES", System.getenv().getOrDefault("GLIBC_TUNABLES",
+                "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.arena_max=1"));
+        environment.put("THP_MEM_ALLOC_ENABLE", System.getenv().getOrDefault("THP_MEM_ALLOC_ENABLE", "1"));
+        jvm = new ChildJvm("libtorch", KernelPeer.class, List.of("-Dheddle.threads=1", "-Dheddle.cpu.native=false",
+                "-Dthreads=" + WorkerPool.shared().threads(), "-Dorg.bytedeco.javacpp.maxphysicalbytes=0"), environment, List.of(Boolean.toString(quick)));
     }
 
     /**
@@ -86,14 +72,13 @@ public final class KernelPeer implements AutoCloseable {
 
     private String ask(String command) {
         try {
-            commands.println(command);
-            String answer = answers.readLine();
-            if (answer == null || answer.startsWith("failed ")) {
-                throw new IllegalStateException("libtorch " + (answer == null ? "ended" : answer) + " at '" + command + "'");
+            String answer = jvm.ask(command);
+            if (answer.startsWith("failed ")) {
+                throw new IllegalStateException("libtorch " + answer + " at '" + command + "'");
             }
             return answer;
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            throw new IllegalStateException(e.getMessage(), e);
         }
     }
 
@@ -113,33 +98,27 @@ public final class KernelPeer implements AutoCloseable {
     }
 
     @Override
-    public void close() {
-        commands.close(); // at the end of its input it ends
-        process.onExit().completeOnTimeout(process, 10, TimeUnit.SECONDS).join().destroyForcibly();
+    public void close() throws IOException {
+        jvm.close();
     }
 
-    /** Serves commands until its input ends. */
+    /** {@code KernelPeer QUICK}. */
     public static void main(String[] arguments) throws IOException {
-        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
-        System.out.println("ready");
-        LibTorchKernel kernel = null;
-        for (String line; (line = in.readLine()) != null;) {
-            String answer;
+        LibTorchKernel[] kernel = {null};
+        ChildJvm.serve(line -> {
             try {
-                if (line.startsWith("case ")) {
-                    String[] words = line.split(" ", 3);
-                    if (kernel != null) {
-                        kernel.close();
-                    }
-                    kernel = LibTorchKernel.of(words[2], Integer.parseInt(words[1]), Boolean.parseBoolean(arguments[0]));
-                    answer = kernel == null ? "none" : kernel.layout() + " " + kernel.digest();
-                } else {
-                    answer = Double.toString(kernel.batch());
+                if (!line.startsWith("case ")) {
+                    return Double.toString(kernel[0].batch());
                 }
+                String[] words = line.split(" ", 3);
+                if (kernel[0] != null) {
+                    kernel[0].close();
+                }
+                kernel[0] = LibTorchKernel.of(words[2], Integer.parseInt(words[1]), Boolean.parseBoolean(arguments[0]));
+                return kernel[0] == null ? "none" : kernel[0].layout() + " " + kernel[0].digest();
             } catch (RuntimeException e) {
-                answer = "failed " + e.toString().lines().findFirst().orElse("");
+                return "failed " + e.toString().lines().findFirst().orElse("");
             }
-            System.out.println(answer);
-        }
+        });
     }
 }

@@ -1,16 +1,17 @@
 // The part of a comparison that runs in a process of its own, told what to do through its standard input.
 package dev.heddle.bench.peer;
 
+import dev.heddle.bench.ChildJvm;
 import dev.heddle.engine.DType;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
- * {@code PeerWorker heddle|libtorch|djl WORKLOAD f32|bf16}. Commands: {@code check N} prints the losses of N steps without dropout
- * from the initial weights; {@code run S} trains for S seconds and prints steps a second; {@code memory} prints the peak resident
+ * {@code PeerWorker heddle|libtorch|djl WORKLOAD f32|bf16}. Commands: {@code check N} gives the losses of N steps without dropout
+ * from the initial weights; {@code run S} trains for S seconds and gives steps a second; {@code memory} gives the peak resident
  * bytes; end of input ends it.
  */
 public final class PeerWorker {
@@ -32,32 +33,26 @@ public final class PeerWorker {
             case "djl" -> new DjlSide(workload);
             default -> throw new IllegalArgumentException(arguments[0]);
         };
-        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
-        System.out.println("ready");
-        for (String line; (line = in.readLine()) != null;) {
+        ChildJvm.serve(line -> {
             String[] words = line.split(" ");
-            switch (words[0]) {
-                case "check" -> {
-                    StringBuilder losses = new StringBuilder();
-                    for (int i = 0; i < Integer.parseInt(words[1]); i++) {
-                        losses.append(i == 0 ? "" : " ").append(side.step(false));
-                    }
-                    System.out.println(losses);
-                }
-                case "run" -> {
-                    long end = System.nanoTime() + (long) (Double.parseDouble(words[1]) * 1e9);
-                    long start = System.nanoTime();
-                    long steps = 0;
-                    while (System.nanoTime() < end) {
-                        side.step(true);
-                        steps++;
-                    }
-                    System.out.println(steps / ((System.nanoTime() - start) / 1e9));
-                }
-                case "memory" -> System.out.println(peakBytes());
+            return switch (words[0]) {
+                case "check" -> Stream.generate(() -> side.step(false)).limit(Integer.parseInt(words[1])).map(String::valueOf).collect(Collectors.joining(" "));
+                case "run" -> Double.toString(stepsPerSecond(side, Double.parseDouble(words[1])));
+                case "memory" -> Long.toString(peakBytes());
                 default -> throw new IllegalArgumentException(line);
-            }
+            };
+        });
+    }
+
+    private static double stepsPerSecond(Side side, double seconds) {
+        long start = System.nanoTime();
+        long end = start + (long) (seconds * 1e9);
+        long steps = 0;
+        while (System.nanoTime() < end) {
+            side.step(true);
+            steps++;
         }
+        return steps / ((System.nanoTime() - start) / 1e9);
     }
 
     private static long peakBytes() throws IOException {
