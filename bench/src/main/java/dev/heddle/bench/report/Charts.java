@@ -30,8 +30,12 @@ final class Charts {
 
     private Charts() {}
 
-    /** A named curve or cloud of points; as many {@code x} as {@code y}. */
-    record Points(String name, double[] x, double[] y) {}
+    /** A named curve or cloud of points; as many {@code x} as {@code y}, and as many {@code errors} up and down from it, or null. */
+    record Points(String name, double[] x, double[] y, double[] errors) {
+        Points(String name, double[] x, double[] y) {
+            this(name, x, y, null);
+        }
+    }
 
     /**
      * Bars side by side.
@@ -54,10 +58,10 @@ final class Charts {
         return png(chart);
     }
 
-    /** Curves with logarithmic axes. */
+    /** Curves with logarithmic axes, and bars of their errors. */
     static byte[] curves(String title, String xTitle, String yTitle, List<Points> curves) {
         XYChart chart = logarithmic(title, xTitle, yTitle, 560, curves);
-        curves.forEach(curve -> chart.addSeries(curve.name, curve.x, curve.y));
+        curves.forEach(curve -> chart.addSeries(curve.name, curve.x, curve.y, curve.errors));
         return png(chart);
     }
 

@@ -1,54 +1,81 @@
-// One measurement of scaling, in a JVM of its own: no plans, compiled code or memory of an earlier one.
+// What scaling measures, in a JVM of its own: no plans, compiled code or memory of an earlier measurement.
 package dev.heddle.bench.scaling;
 
+import dev.heddle.bench.ChildJvm;
 import dev.heddle.engine.Debug;
 import dev.heddle.engine.Device;
 import dev.heddle.layers.Layer;
 import dev.heddle.training.Optimizer;
+import java.io.IOException;
+import java.lang.management.CompilationMXBean;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
-import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.DoubleSupplier;
+import java.util.stream.Collectors;
 
 /**
- * {@code ScalingWorker step SECONDS SIZES} prints milliseconds of a step (median and least) and the most device memory in use at once;
- * {@code startup SIZES} prints {@code main} when it begins, {@code first} after a training step and {@code second} after another;
- * {@code miss COUNT SIZES} prints the median milliseconds of a step whose plan is there, and of one whose batch size is new.
+ * {@code ScalingWorker SIZES}. Commands: {@code step} makes a training step; {@code memory} gives the most device memory that was in use at
+ * once; {@code warm AXIS VALUE BATCH LEAST MOST} runs steps of another size until they settle and gives whether they did and the seconds,
+ * the seconds of a batch, the least and the most of all given; {@code time AXIS VALUE SECONDS} gives the milliseconds of each step, in that
+ * time; {@code miss COUNT} gives the median milliseconds of a step whose plan is there, and of one whose batch size is new.
  */
 public final class ScalingWorker {
     private static final int LEAST_STEPS = 5;
 
-    private ScalingWorker() {}
+    private final Sizes sizes;
+    private final Map<Sizes, DoubleSupplier> steps = new HashMap<>();
 
-    /** Measures and prints. */
-    public static void main(String[] arguments) {
-        switch (arguments[0]) {
-            case "step" -> step(Double.parseDouble(arguments[1]), Sizes.parse(arguments, 2));
-            case "startup" -> startup(Sizes.parse(arguments, 1));
-            case "miss" -> miss(Integer.parseInt(arguments[1]), Sizes.parse(arguments, 2));
-            default -> throw new IllegalArgumentException(arguments[0]);
-        }
+    private ScalingWorker(Sizes sizes) {
+        this.sizes = sizes;
     }
 
-    private static void step(double seconds, Sizes sizes) {
-        Layer network = sizes.network();
-        DoubleSupplier step = sizes.step(network, Sizes.optimizer(network));
-        times(step, 2 * seconds); // until the JIT is done
-        List<Double> times = times(step, seconds);
-        System.out.println(median(times) + " " + Collections.min(times) + " " + Debug.memory(Device.current()).peak());
+    /** Serves commands until its input ends. */
+    public static void main(String[] arguments) throws IOException {
+        ChildJvm.serve(new ScalingWorker(Sizes.parse(arguments, 0))::answer);
     }
 
-    private static void startup(Sizes sizes) {
-        System.out.println("main");
-        Layer network = sizes.network();
-        DoubleSupplier step = sizes.step(network, Sizes.optimizer(network));
-        step.getAsDouble();
-        System.out.println("first");
-        step.getAsDouble();
-        System.out.println("second");
+    private String answer(String command) {
+        String[] words = command.split(" ");
+        return switch (words[0]) {
+            case "step" -> Double.toString(time(step(sizes)));
+            case "memory" -> Long.toString(Debug.memory(Device.current()).peak());
+            case "warm" -> warm(step(sizes.with(words[1], Integer.parseInt(words[2]))), Double.parseDouble(words[3]),
+                    new Settling(Double.parseDouble(words[4]), Double.parseDouble(words[5])));
+            case "time" -> times(step(sizes.with(words[1], Integer.parseInt(words[2]))), Double.parseDouble(words[3])).stream()
+                    .map(String::valueOf).collect(Collectors.joining(" "));
+            case "miss" -> miss(Integer.parseInt(words[1]));
+            default -> throw new IllegalArgumentException(command);
+        };
     }
 
-    private static void miss(int count, Sizes sizes) {
+    /** The step of a network of some sizes, always of the same one. */
+    private DoubleSupplier step(Sizes sizes) {
+        return steps.computeIfAbsent(sizes, s -> {
+            Layer network = s.network();
+            return s.step(network, Sizes.optimizer(network));
+        });
+    }
+
+    private static String warm(DoubleSupplier step, double batchSeconds, Settling settling) {
+        do {
+            double compiled = compiled();
+            long start = System.nanoTime();
+            List<Double> times = times(step, batchSeconds);
+            settling.add(new Settling.Batch((System.nanoTime() - start) / 1e9, median(times), compiled() - compiled));
+        } while (!settling.over());
+        return settling.settled() + " " + settling.seconds();
+    }
+
+    /** Seconds that the JIT has worked. */
+    private static double compiled() {
+        CompilationMXBean jit = ManagementFactory.getCompilationMXBean();
+        return jit == null || !jit.isCompilationTimeMonitoringSupported() ? 0 : jit.getTotalCompilationTime() / 1e3; // null for an interpreter
+    }
+
+    private String miss(int count) {
         Layer network = sizes.network();
         Optimizer optimizer = Sizes.optimizer(network);
         DoubleSupplier known = sizes.step(network, optimizer);
@@ -67,7 +94,7 @@ public final class ScalingWorker {
                 throw new IllegalStateException("scaling: a step of a new shape compiled no plan");
             }
         }
-        System.out.println(median(hits) + " " + median(misses));
+        return median(hits) + " " + median(misses);
     }
 
     private static List<Double> times(DoubleSupplier step, double seconds) {
@@ -88,7 +115,11 @@ public final class ScalingWorker {
 
     /** The middle one. */
     static double median(List<Double> values) {
-        List<Double> sorted = values.stream().sorted().toList();
-        return sorted.get(sorted.size() / 2);
+        return quantile(values, 0.5);
+    }
+
+    /** The value that a part of all lie below, such as 0.25. */
+    static double quantile(List<Double> values, double part) {
+        return values.stream().sorted().toList().get((int) (part * (values.size() - 1) + 0.5));
     }
 }

@@ -52,10 +52,12 @@ class ReportTest {
               "conv f32 1x1x1x1": {"failure": "wrong result"}}}""".replace("MACHINE", MACHINE);
     private static final String SCALING = """
             {"what": "scaling", MACHINE, "series": [
-              {"model": "gpt", "axis": "batch", "base": {"batch": 4, "width": 128}, "points": [{"value": 1, "ms": 2, "peak_bytes": 1000000},
-                {"value": 2, "ms": 4, "peak_bytes": 1500000}], "slope_time": 1.0, "slope_memory": 0.58},
-              {"model": "mlp", "axis": "batch", "base": {}, "points": [{"value": 1, "ms": 1, "peak_bytes": 1000000},
-                {"value": 4, "ms": 2, "peak_bytes": 4000000}], "slope_time": 0.5, "slope_memory": 1.0}],
+              {"model": "gpt", "axis": "batch", "base": {"batch": 4, "width": 128}, "points": [
+                {"value": 1, "ms": 2, "ms_q1": 1.8, "ms_q3": 2.2, "ms_min": 1.7, "ms_max": 3, "settled": true, "warm_up_s": 2, "peak_bytes": 1000000},
+                {"value": 2, "ms": 4, "ms_q1": 3.5, "ms_q3": 6, "ms_min": 3, "ms_max": 9, "settled": false, "warm_up_s": 15.2, "peak_bytes": 1500000}], "slope_time": 1.0, "slope_memory": 0.58},
+              {"model": "mlp", "axis": "batch", "base": {}, "points": [
+                {"value": 1, "ms": 1, "ms_q1": 1, "ms_q3": 1, "ms_min": 1, "ms_max": 1, "settled": true, "warm_up_s": 2, "peak_bytes": 1000000},
+                {"value": 4, "ms": 2, "ms_q1": 2, "ms_q3": 2, "ms_min": 2, "ms_max": 2, "settled": true, "warm_up_s": 2, "peak_bytes": 4000000}], "slope_time": 0.5, "slope_memory": 1.0}],
              "startup": {"gpt": {"jvm_ms": 80, "first_step_ms": 900, "second_step_takes_ms": 3}},
              "plan_cache_miss": {"gpt": {"hit_ms": 2, "miss_ms": 30, "plan_ms": 28}}}""".replace("MACHINE", MACHINE);
 
@@ -113,7 +115,8 @@ class ReportTest {
         Document document = parse(ReportCommand.page(List.of(result("train.json", TRAIN), result("kernels.json", KERNELS), result("s.json", SCALING))));
         List<String> cells = texts(document, "td");
         for (String text : List.of("54,000 images", "45,000 (MKL)", "1.20", "1.10 - 1.30", "400", "abc123", "2026-11-21", "13.1", "262.0", "87",
-                "failed: wrong result", "0.58", "900.0", "28.0")) {
+                "failed: wrong result", "0.58", "900.0", "28.0", "1.800 - 2.200", "3.000 - 9.000",
+                "did not settle in 15 s")) {
             assertTrue(cells.contains(text), text + " in " + cells);
         }
         // sqrt(1.2 * 0.8) = 0.98
