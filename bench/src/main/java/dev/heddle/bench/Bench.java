@@ -2,13 +2,13 @@
 package dev.heddle.bench;
 
 import dev.heddle.bench.guard.GuardCommand;
+import dev.heddle.bench.jmh.JmhCommand;
 import dev.heddle.bench.kernel.KernelsCommand;
 import dev.heddle.bench.peer.TrainCommand;
 import dev.heddle.bench.report.ReportCommand;
 import dev.heddle.bench.scaling.ScalingCommand;
 import dev.heddle.engine.DeviceUnavailableException;
 import java.io.IOException;
-import java.util.List;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -17,7 +17,7 @@ import picocli.CommandLine.ScopeType;
 
 /** {@code heddle bench}: results go to standard output, progress to standard error; exit status 0, 1 for what went wrong, 2 for bad arguments. */
 @Command(name = "heddle bench", mixinStandardHelpOptions = true, description = "Measures Heddle, by itself and beside other libraries.",
-        subcommands = {TrainCommand.class, KernelsCommand.class, ScalingCommand.class, GuardCommand.class, ReportCommand.class})
+        subcommands = {TrainCommand.class, KernelsCommand.class, ScalingCommand.class, JmhCommand.class, GuardCommand.class, ReportCommand.class})
 public final class Bench {
     @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where an error came from.")
     private boolean stacktrace;
@@ -43,11 +43,6 @@ public final class Bench {
             return 1;
         });
         return line;
-    }
-
-    @Command(name = "jmh", description = "The JMH benchmarks: arguments are JMH's own, such as StepBenchmark or -l.", mixinStandardHelpOptions = false)
-    void jmh(@Parameters(arity = "0..*", paramLabel = "ARG", description = "For JMH; -h lists them.") List<String> arguments) throws IOException {
-        org.openjdk.jmh.Main.main(arguments == null ? new String[0] : arguments.toArray(String[]::new));
     }
 
     @Command(name = "soak", description = "Whether memory stays flat over many training steps.")

@@ -2,11 +2,17 @@
 package dev.heddle.bench;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 
 class BenchTest {
@@ -35,6 +41,19 @@ class BenchTest {
         assertEquals(2, run("scaling", "--fast"));
         assertTrue(errors.toString().contains("--fast"), errors.toString());
         assertEquals(2, run("nothing"));
+    }
+
+    @Test
+    void jmhsResultsAreKeptWithTheMachine(@TempDir Path folder) throws IOException {
+        Path file = folder.resolve("jmh.json");
+        String benchmark = "CallBenchmark.panama$"; // needs no engine, and no time
+        assertEquals(0, run("jmh", "--json", file.toString(), benchmark, "-f", "0", "-wi", "0", "-i", "1", "-r", "1ms", "-v", "SILENT"), errors.toString());
+        JsonNode json = new ObjectMapper().readTree(file.toFile());
+        assertEquals("jmh", json.get("what").asText());
+        assertTrue(json.get("machine").has("commit"));
+        assertEquals(1, json.get("benchmarks").size());
+        assertTrue(json.get("benchmarks").get(0).get("primaryMetric").get("score").asDouble() > 0, json.toString());
+        assertFalse(json.get("benchmarks").get(0).has("jvm"), "a path of this machine");
     }
 
     @Test

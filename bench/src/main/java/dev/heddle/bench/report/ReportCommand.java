@@ -79,6 +79,10 @@ public final class ReportCommand implements Callable<Integer> {
             begin("Scaling", result, page);
             ScalingSection.write(result, page);
         }
+        for (Result result : ofKind("jmh", results)) {
+            begin("JMH", result, page);
+            JmhSection.write(result, page);
+        }
         return page;
     }
 

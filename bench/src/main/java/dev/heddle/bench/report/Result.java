@@ -16,7 +16,7 @@ import java.util.stream.Stream;
 
 /** Its name, and what is in it. */
 record Result(Path file, JsonNode json) {
-    private static final List<String> KINDS = List.of("train", "kernels", "scaling");
+    private static final List<String> KINDS = List.of("train", "kernels", "scaling", "jmh");
 
     /**
      * Reads a file.
@@ -41,7 +41,7 @@ record Result(Path file, JsonNode json) {
         return Optional.of(new Result(file, json));
     }
 
-    /** {@code train}, {@code kernels} or {@code scaling}. */
+    /** {@code train}, {@code kernels}, {@code scaling} or {@code jmh}. */
     String what() {
         return json.get("what").asText();
     }

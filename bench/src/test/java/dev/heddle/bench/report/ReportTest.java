@@ -60,6 +60,16 @@ class ReportTest {
                 {"value": 4, "ms": 2, "ms_q1": 2, "ms_q3": 2, "ms_min": 2, "ms_max": 2, "settled": true, "warm_up_s": 2, "peak_bytes": 4000000}], "slope_time": 0.5, "slope_memory": 1.0}],
              "startup": {"gpt": {"jvm_ms": 80, "first_step_ms": 900, "second_step_takes_ms": 3}},
              "plan_cache_miss": {"gpt": {"hit_ms": 2, "miss_ms": 30, "plan_ms": 28}}}""".replace("MACHINE", MACHINE);
+    private static final String JMH = """
+            {"what": "jmh", MACHINE, "benchmarks": [
+              {"benchmark": "a.b.SoftmaxBenchmark.softmax", "mode": "avgt", "forks": 1, "measurementIterations": 5, "params": {"shape": "8x16"},
+                "primaryMetric": {"score": 123.46, "scoreError": 1.2346, "scoreUnit": "us/op"}},
+              {"benchmark": "a.b.SoftmaxBenchmark.softmax", "mode": "avgt", "forks": 1, "measurementIterations": 5, "params": {"shape": "2x4"},
+                "primaryMetric": {"score": 7.5, "scoreError": 0.1, "scoreUnit": "us/op"}},
+              {"benchmark": "a.b.SoftmaxBenchmark.logSoftmax", "mode": "avgt", "forks": 1, "measurementIterations": 5, "params": {"shape": "2x4"},
+                "primaryMetric": {"score": 8, "scoreError": 0.1, "scoreUnit": "us/op"}},
+              {"benchmark": "a.b.StepBenchmark.step", "mode": "thrpt", "forks": 2, "measurementIterations": 1,
+                "primaryMetric": {"score": 54000, "scoreError": "NaN", "scoreUnit": "ops/s"}}]}""".replace("MACHINE", MACHINE);
 
     @TempDir
     private Path folder;
@@ -90,7 +100,8 @@ class ReportTest {
 
     @Test
     void aPageNeedsNothingElse() throws Exception {
-        Page page = ReportCommand.page(List.of(result("train.json", TRAIN), result("kernels.json", KERNELS), result("scaling.json", SCALING)));
+        Page page = ReportCommand.page(List.of(result("train.json", TRAIN), result("kernels.json", KERNELS), result("scaling.json", SCALING),
+                result("jmh.json", JMH)));
         Document document = parse(page);
         assertTrue(texts(document, "h2").getFirst().startsWith("Training"), texts(document, "h2").toString());
         for (String element : List.of("script", "link", "a", "iframe", "object", "base")) {
@@ -99,7 +110,7 @@ class ReportTest {
         assertFalse(page.html().contains("url(") || page.html().contains("@import") || page.html().contains("http"), "something to be fetched");
         NodeList images = document.getElementsByTagName("img");
         assertEquals(List.of("train-ratios.png", "train-memory.png", "kernels-roofline.png", "kernels-ceilings.png", "kernels-ratios.png",
-                "scaling-batch-time.png", "scaling-batch-memory.png"), List.copyOf(page.figures().keySet()));
+                "scaling-batch-time.png", "scaling-batch-memory.png", "jmh-SoftmaxBenchmark-us_op.png"), List.copyOf(page.figures().keySet()));
         assertEquals(page.figures().size(), images.getLength());
         int i = 0;
         for (byte[] png : page.figures().values()) {
@@ -121,6 +132,20 @@ class ReportTest {
         }
         // sqrt(1.2 * 0.8) = 0.98
         assertTrue(texts(document, "p").contains("Geometric mean of the ratios to libtorch: 0.98"), texts(document, "p").toString());
+    }
+
+    @Test
+    void benchmarksOfJmhAreGroupedByClass() throws Exception {
+        Result jmh = result("jmh.json", JMH);
+        Document document = parse(ReportCommand.page(List.of(jmh)));
+        NodeList tables = document.getElementsByTagName("table"); // the machine, and one for each class
+        assertEquals(3, tables.getLength());
+        assertEquals(List.of("softmax", "shape 8x16", "123.5", "± 1.2346", "us/op", "avgt", "1 x 5"), texts(document, "td").subList(12, 19));
+        assertEquals(List.of("step", "", "54,000.0", "", "ops/s", "thrpt", "2 x 1"), texts(document, "td").subList(33, 40));
+        assertTrue(texts(document, "th").containsAll(List.of("SoftmaxBenchmark", "StepBenchmark")), texts(document, "th").toString());
+        Result broken = result("broken.json", JMH.replace("54000", "\"fast\""));
+        String message = assertThrows(IllegalArgumentException.class, () -> ReportCommand.page(List.of(broken))).getMessage();
+        assertTrue(message.contains("primaryMetric/score of a.b.StepBenchmark.step"), message);
     }
 
     @Test
