@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.heddle.training.AtomicFile;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 
@@ -20,13 +19,8 @@ public final class Results {
         return report;
     }
 
-    /** Writes a report to a temporary name, syncs it, and lets it take the file's place; makes the folder. */
+    /** Writes a report in one step; makes the folder. */
     public static void write(Path file, ObjectNode report) throws IOException {
-        write(file, (report.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
-    }
-
-    /** Writes anything in the same way. */
-    public static void write(Path file, byte[] content) throws IOException {
-        AtomicFile.write(file, channel -> AtomicFile.write(channel, ByteBuffer.wrap(content)));
+        AtomicFile.write(file, (report.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
     }
 }

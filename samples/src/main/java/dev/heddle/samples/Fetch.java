@@ -7,11 +7,8 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
@@ -33,13 +30,6 @@ final class Fetch {
     }
 
     private Fetch() {}
-
-    /** {@code $XDG_CACHE_HOME/heddle/name}, or {@code ~/.cache/heddle/name}. */
-    static Path cache(String name) {
-        String xdg = System.getenv("XDG_CACHE_HOME");
-        Path base = xdg != null && !xdg.isBlank() ? Path.of(xdg) : Path.of(System.getProperty("user.home"), ".cache");
-        return base.resolve("heddle").resolve(name);
-    }
 
     static String sha256(byte[] bytes) {
         try {
@@ -72,20 +62,6 @@ final class Fetch {
             }
         }
         return null;
-    }
-
-    /** Writes a file whole or not at all. */
-    static void keep(Path folder, String file, byte[] content) throws IOException {
-        Path temporary = Files.createTempFile(folder, file, ".tmp");
-        try {
-            Files.write(temporary, content);
-            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
-                channel.force(true);
-            }
-            Files.move(temporary, folder.resolve(file), StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        } finally {
-            Files.deleteIfExists(temporary);
-        }
     }
 
     static <T> T inTemporaryFolder(Work<T> work) throws IOException {

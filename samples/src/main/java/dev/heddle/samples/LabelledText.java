@@ -2,7 +2,9 @@
 package dev.heddle.samples;
 
 import dev.heddle.engine.Tensor;
+import dev.heddle.training.AtomicFile;
 import dev.heddle.training.Batch;
+import dev.heddle.training.CacheFolder;
 import dev.heddle.training.Dataset;
 import dev.heddle.training.DatasetException;
 import dev.heddle.training.text.TokenBatch;
@@ -63,7 +65,7 @@ record LabelledText(List<String> labels, List<Sample> train, List<Sample> test) 
     static LabelledText read(String name) {
         return switch (name) {
             case "javadoc" -> javadoc();
-            case "trec" -> trec(Fetch.cache("trec"));
+            case "trec" -> trec(CacheFolder.of("trec"));
             default -> file(Path.of(name));
         };
     }
@@ -132,7 +134,7 @@ record LabelledText(List<String> labels, List<Sample> train, List<Sample> test) 
                     throw new DatasetException("trec is not cached and could not be fetched (" + String.join("; ", attempts) + "). Put "
                             + String.join(", ", new TreeSet<>(TREC_FILES.keySet())) + " of " + TREC + " into " + folder);
                 }
-                Fetch.keep(folder, file, content);
+                AtomicFile.write(folder.resolve(file), content);
             }
         } catch (IOException e) {
             throw new DatasetException(folder + ": the data set cannot be kept there: " + e, e);

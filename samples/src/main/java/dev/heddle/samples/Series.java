@@ -1,6 +1,8 @@
 // A time series to forecast: by default carbon dioxide in the air over Mauna Loa.
 package dev.heddle.samples;
 
+import dev.heddle.training.AtomicFile;
+import dev.heddle.training.CacheFolder;
 import dev.heddle.training.DatasetException;
 import java.io.IOException;
 import java.net.URI;
@@ -26,7 +28,7 @@ final class Series {
      * Oceanography), as {@code vega-datasets} has them; fetched once. Five months of 1958 and 1964 are missing.
      */
     static double[] carbonDioxide() {
-        Path folder = Fetch.cache("co2");
+        Path folder = CacheFolder.of("co2");
         List<String> attempts = new ArrayList<>();
         try {
             Files.createDirectories(folder);
@@ -38,7 +40,7 @@ final class Series {
                     throw new DatasetException("the series is not cached and could not be fetched (" + String.join("; ", attempts) + "). Put " + FILE
                             + " into " + folder + ", or name a series of your own with --data");
                 }
-                Fetch.keep(folder, FILE, content);
+                AtomicFile.write(folder.resolve(FILE), content);
             }
             return read(file, "CO2");
         } catch (IOException e) {

@@ -42,6 +42,11 @@ public final class AtomicFile {
         }
     }
 
+    /** Writes bytes to a file, or leaves what was there before; makes its folder. */
+    public static void write(Path file, byte[] content) throws IOException {
+        write(file, channel -> write(channel, ByteBuffer.wrap(content)));
+    }
+
     /**
      * Writes all of a buffer, from its position to its limit.
      *

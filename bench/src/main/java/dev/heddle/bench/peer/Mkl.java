@@ -1,13 +1,15 @@
 // Intel's MKL, with which libtorch is fastest: it lies in a jar and must lie in files before a process can preload it.
 package dev.heddle.bench.peer;
 
+import dev.heddle.training.AtomicFile;
+import dev.heddle.training.CacheFolder;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.JarURLConnection;
 import java.net.URL;
+import java.nio.channels.Channels;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.List;
 
 /** The libraries of {@code org.bytedeco:mkl} and the OpenMP of {@code org.bytedeco:pytorch}, unpacked once to the user's cache folder. */
@@ -18,12 +20,6 @@ final class Mkl {
             "libmkl_def.so.2", "libmkl_avx2.so.2", "libmkl_avx512.so.2", "libmkl_vml_def.so.2", "libmkl_vml_avx2.so.2", "libmkl_vml_avx512.so.2");
 
     private Mkl() {}
-
-    /** {@code $XDG_CACHE_HOME/heddle}, by default {@code ~/.cache/heddle}. */
-    static Path cache() {
-        String base = System.getenv("XDG_CACHE_HOME");
-        return (base == null || base.isEmpty() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(base)).resolve("heddle");
-    }
 
     /** What {@code LD_PRELOAD} must name; null where no MKL is on the class path. */
     static String preload() throws IOException {
@@ -47,21 +43,17 @@ final class Mkl {
         connection.setUseCaches(false); // or the jar would stay open
         try (InputStream content = connection.getInputStream()) {
             String jar = Path.of(connection.getJarFileURL().getPath()).getFileName().toString().replaceAll("\\.jar$", "");
-            Path file = cache().resolve(jar).resolve(name.substring(name.lastIndexOf('/') + 1));
+            Path file = CacheFolder.of(jar).resolve(name.substring(name.lastIndexOf('/') + 1));
             long bytes = connection.getJarEntry().getSize();
             if (Files.isRegularFile(file) && Files.size(file) == bytes) {
                 return file;
             }
-            Files.createDirectories(file.getParent());
-            Path part = Files.createTempFile(file.getParent(), file.getFileName().toString(), ".part");
-            try {
-                if (Files.copy(content, part, StandardCopyOption.REPLACE_EXISTING) != bytes) {
-                    throw new IOException(name + ": unpacked " + Files.size(part) + " of " + bytes + " bytes");
+            AtomicFile.write(file, channel -> {
+                long copied = content.transferTo(Channels.newOutputStream(channel));
+                if (copied != bytes) {
+                    throw new IOException(name + ": unpacked " + copied + " of " + bytes + " bytes");
                 }
-                Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
-            } finally {
-                Files.deleteIfExists(part);
-            }
+            });
             return file;
         }
     }

@@ -1,6 +1,7 @@
 // How a library is run: with the wrong threads libtorch is up to forty times slower, so each library gets its best setting.
 package dev.heddle.bench.peer;
 
+import dev.heddle.training.CacheFolder;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -53,7 +54,7 @@ public record Setting(String name, Map<String, String> environment, List<String>
         Map<String, String> all = new HashMap<>(environment);
         all.put("OMP_NUM_THREADS", Integer.toString(threads));
         all.put("OPENBLAS_NUM_THREADS", Integer.toString(threads));
-        all.put("DJL_CACHE_DIR", Mkl.cache().resolve("djl").toString()); // DJL unpacks its natives there
+        all.put("DJL_CACHE_DIR", CacheFolder.of("djl").toString()); // DJL unpacks its natives there
         all.put("OPT_OUT_TRACKING", "true");
         return new Setting(name + ", " + threads + (threads == 1 ? " thread" : " threads"), all, List.of("-Dpeer.threads=" + threads,
                 "-Dai.djl.offline=true", "-Dai.djl.pytorch.num_threads=" + threads, "-Dai.djl.pytorch.num_interop_threads=1"));

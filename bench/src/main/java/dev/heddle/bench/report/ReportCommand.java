@@ -2,7 +2,7 @@
 package dev.heddle.bench.report;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import dev.heddle.bench.Results;
+import dev.heddle.training.AtomicFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -59,7 +59,7 @@ public final class ReportCommand implements Callable<Integer> {
     }
 
     private void write(Path file, byte[] content) throws IOException {
-        Results.write(file, content);
+        AtomicFile.write(file, content);
         spec.commandLine().getOut().println(file);
         spec.commandLine().getOut().flush();
     }
