@@ -8,6 +8,7 @@ import dev.heddle.engine.Generator;
 import dev.heddle.engine.Tensor;
 import dev.heddle.engine.Variable;
 import dev.heddle.engine.fused.RecurrentCell;
+import dev.heddle.layers.ResNet;
 import dev.heddle.training.Adam;
 import dev.heddle.training.AdamW;
 import dev.heddle.training.Losses;
@@ -20,8 +21,7 @@ import java.util.List;
 public final class HeddleSide implements PeerWorker.Side {
     private final Workload workload;
     private final List<Variable> p = new ArrayList<>();
-    private final List<Variable> runningMean = new ArrayList<>();
-    private final List<Variable> runningVar = new ArrayList<>();
+    private final ResNet resNet; // null for the other workloads, whose parameters stand in their formulas
     private final Optimizer optimizer;
     private final Tensor x;
     private final Tensor y;
@@ -30,8 +30,18 @@ public final class HeddleSide implements PeerWorker.Side {
     /** The model with its initial weights, in {@code F32} or {@code BF16} (the optimizer then keeps them in {@code F32} too). */
     public HeddleSide(Workload workload, int batch, DType precision) {
         this.workload = workload;
+        resNet = workload == Workload.RESNET18 ? new ResNet(new ResNet.Config(false, List.of(2, 2, 2, 2), 10, true)) : null;
+        if (resNet != null) {
+            p.addAll(resNet.to(precision).parameters());
+        }
         for (int i = 0; i < workload.shapes.length; i++) {
-            p.add(new Variable("p" + i, Tensor.of(workload.parameter(i), workload.shapes[i]).to(precision), true));
+            Tensor weights = Tensor.of(workload.parameter(i), workload.shapes[i]).to(precision);
+            if (resNet == null) {
+                p.add(new Variable("p" + i, weights, true));
+            } else {
+                p.get(i).set(weights); // its parameters come in the same order
+                Variable.settle(List.of(p.get(i)));
+            }
         }
         optimizer = switch (workload) {
             case MLP -> SGD.of(p).learningRate(Workload.SGD_RATE).build();
@@ -41,14 +51,6 @@ public final class HeddleSide implements PeerWorker.Side {
         };
         x = workload.positions > 0 ? Tensor.of(workload.tokens(batch), workload.inputShape(batch))
                 : Tensor.of(workload.inputs(batch), workload.inputShape(batch)).to(precision);
-        if (workload == Workload.RESNET18) {
-            for (long[] shape : workload.shapes) {
-                if (shape.length == 4) {
-                    runningMean.add(new Variable("mean", Tensor.zeros(shape[0]), false));
-                    runningVar.add(new Variable("variance", Tensor.ones(shape[0]), false));
-                }
-            }
-        }
         long[] labels = workload.labels(batch);
         y = Tensor.of(labels, labels.length);
     }
@@ -65,7 +67,7 @@ public final class HeddleSide implements PeerWorker.Side {
         Tensor loss = Losses.crossEntropy(switch (workload) {
             case MLP -> mlp();
             case CNN -> cnn(dropout);
-            case RESNET18 -> resNet();
+            case RESNET18 -> resNet.forward(x);
             case GPT -> gpt();
             case LSTM -> lstm();
         }, y);
@@ -89,30 +91,6 @@ public final class HeddleSide implements PeerWorker.Side {
         Tensor h = Functional.maxPool2d(conv(conv(x, 0).relu(), 2).relu(), 2, 2, 0);
         h = linear(Functional.dropout(h, dropout ? 0.25 : 0, generator).flatten(1, 3), 4).relu();
         return linear(Functional.dropout(h, dropout ? 0.5 : 0, generator), 6);
-    }
-
-    /** Convolution {@code i / 3} and its norm, which also moves the running statistics. */
-    private Tensor normedConv(Tensor h, int i, int stride) {
-        int padding = (int) p.get(i).shape().dim(2) / 2;
-        Tensor y = Functional.conv2d(h, p.get(i).value(), null, stride, padding, 1, 1);
-        List<Tensor> normed = Functional.batchNorm(y, p.get(i + 1).value(), p.get(i + 2).value(), 1e-5); // y, mean (C), variance (C)
-        double n = y.elements() / (double) y.dim(1);
-        Variable mean = runningMean.get(i / 3);
-        Variable variance = runningVar.get(i / 3);
-        mean.set(mean.value().mul(0.9).add(normed.get(1).detach().mul(0.1)));
-        variance.set(variance.value().mul(0.9).add(normed.get(2).detach().mul(0.1 * n / (n - 1))));
-        return normed.getFirst();
-    }
-
-    private Tensor resNet() {
-        Tensor h = normedConv(x, 0, 1).relu(); // (N, 64, 32, 32)
-        for (int i = 3, block = 0; block < 2 * Workload.STAGES; block++) {
-            boolean narrows = block > 0 && block % 2 == 0;
-            Tensor y = normedConv(normedConv(h, i, narrows ? 2 : 1).relu(), i + 3, 1);
-            h = y.add(narrows ? normedConv(h, i + 6, 2) : h).relu();
-            i += narrows ? 9 : 6;
-        }
-        return linear(h.mean(2, 3), p.size() - 2); // (N, 10)
     }
 
     private Tensor norm(Tensor h, int i) {
