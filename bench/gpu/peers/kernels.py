@@ -122,7 +122,7 @@ def main():
                 result["compile_us"] = measure.microseconds(lambda: compiled(*arguments), quick)
         except Exception as e:  # the other cases are still worth having
             failed = True
-            result["failure"] = f"{type(e).__name__}: {e}"[:500]
+            result.update(measure.failure(e))
         print(name, json.dumps(result), flush=True)
         measure.keep(results, out)
         function = arguments = compiled = None

@@ -1,4 +1,4 @@
-"""What both scripts share: how a time is taken, and how results are kept."""
+"""What the scripts share: how a time is taken, what a training step is tried as, and how results are kept."""
 import json
 import time
 
@@ -48,6 +48,41 @@ def microseconds(run, quick):
         synchronize()
         times.append((time.perf_counter() - start) * 1e6 / runs)
     return median(times)
+
+
+def compiled(step, mode=None):
+    """A step whose `forward` is compiled."""
+    torch._dynamo.reset()
+    step.forward = torch.compile(step.forward, mode=mode)
+
+    def run(*arguments):
+        if mode:
+            torch.compiler.cudagraph_mark_step_begin()
+        return step(*arguments)
+
+    return run
+
+
+VARIANTS = {"eager": lambda step: step, "compile": compiled, "compile_cuda_graphs": lambda step: compiled(step, "reduce-overhead")}
+
+
+def variants(prepares, make, measured, name, results, out):
+    """Puts what `measured` returns of each variant of the step that `make` makes into results[name]; False if one failed."""
+    good = True
+    for variant, prepare in prepares.items():
+        try:
+            result = measured(prepare(make()))
+        except Exception as e:  # the other variants are still worth having
+            good = False
+            result = failure(e)
+        results[name][variant] = result
+        print(name, variant, json.dumps(result), flush=True)
+        keep(results, out)
+    return good
+
+
+def failure(e):
+    return {"failure": f"{type(e).__name__}: {e}"[:500]}
 
 
 def keep(results, file):

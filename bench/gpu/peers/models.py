@@ -172,21 +172,6 @@ class Step:
         return loss.detach()
 
 
-def compiled(step, mode=None):
-    torch._dynamo.reset()
-    step.forward = torch.compile(step.model, mode=mode)
-
-    def run(i):
-        if mode:
-            torch.compiler.cudagraph_mark_step_begin()
-        return step(i)
-
-    return run
-
-
-VARIANTS = {"eager": lambda step: step, "compile": compiled, "compile_cuda_graphs": lambda step: compiled(step, "reduce-overhead")}
-
-
 def units_per_second(run, units, seconds):
     run(0).item()
     start = time.perf_counter()
@@ -208,30 +193,28 @@ def main():
     with open(models) as file:
         specs = json.load(file)
     results = {"torch": torch.__version__, "device": str(measure.device())}
-    failed = False
+    good = True
     for name, spec in specs.items():
-        result = results[name] = {}
         step = Step(name, spec, folder)
-        result["losses"] = [step(i).item() for i in range(len(spec["losses"]))]
-        result["loss_difference"] = max(abs(a - b) / max(0.1, abs(b)) for a, b in zip(spec["losses"], result["losses"]))
+        losses = [step(i).item() for i in range(len(spec["losses"]))]
+        results[name] = {"losses": losses, "loss_difference": max(abs(a - b) / max(0.1, abs(b)) for a, b in zip(spec["losses"], losses))}
         del step
         measure.keep(results, out)
-        for variant, prepare in VARIANTS.items():
-            try:
-                if gpu:
-                    torch.cuda.empty_cache()
-                    torch.cuda.reset_peak_memory_stats()
-                run = prepare(Step(name, spec, folder))
-                for i in range(3):
-                    run(i)
-                result[variant] = {"units_per_second": measure.median([units_per_second(run, spec["units"], seconds) for _ in range(rounds)]),
-                                   "peak_bytes": torch.cuda.max_memory_allocated() if gpu else None}
-            except Exception as e:  # the other variants are still worth having
-                failed = True
-                result[variant] = {"failure": f"{type(e).__name__}: {e}"[:500]}
-            print(name, variant, json.dumps(result[variant]), flush=True)
-            measure.keep(results, out)
-    sys.exit(1 if failed else 0)
+
+        def make():
+            if gpu:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+            return Step(name, spec, folder)
+
+        def measured(run):
+            for i in range(3):
+                run(i)
+            return {"units_per_second": measure.median([units_per_second(run, spec["units"], seconds) for _ in range(rounds)]),
+                    "peak_bytes": torch.cuda.max_memory_allocated() if gpu else None}
+
+        good &= measure.variants(measure.VARIANTS, make, measured, name, results, out)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

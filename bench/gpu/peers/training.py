@@ -75,22 +75,6 @@ def graphed(step):
     return replay
 
 
-def compiled(step, mode=None):
-    torch._dynamo.reset()
-    step.forward = torch.compile(step.loss, mode=mode)
-
-    def run():
-        if mode:
-            torch.compiler.cudagraph_mark_step_begin()
-        return step()
-
-    return run
-
-
-VARIANTS = {"eager": lambda step: step, "cuda_graph": graphed, "compile": compiled,
-            "compile_cuda_graphs": lambda step: compiled(step, "reduce-overhead")}
-
-
 def steps_per_second(run, seconds, unread):
     start = time.perf_counter()
     steps = 0
@@ -110,26 +94,20 @@ def main():
     with open(training) as file:
         specs = json.load(file)
     results = {"torch": torch.__version__, "device": str(measure.device())}
-    failed = False
+    good = True
+
+    def measured(run):
+        steps_per_second(run, seconds, True)
+        return {"steps_per_second": measure.median([steps_per_second(run, seconds, True) for _ in range(rounds)]),
+                "steps_per_second_loss_read": measure.median([steps_per_second(run, seconds, False) for _ in range(rounds)])}
+
     for name, spec in specs.items():
-        result = results[name] = {}
         step = Step(name, spec, folder)
         losses = [step(False).item() for _ in spec["losses"]]
-        result["losses"] = losses
-        result["loss_difference"] = max(abs(a - b) / max(0.1, abs(b)) for a, b in zip(spec["losses"], losses))
-        for variant, prepare in VARIANTS.items():
-            try:
-                run = prepare(Step(name, spec, folder))
-                steps_per_second(run, seconds, True)
-                result[variant] = {
-                    "steps_per_second": measure.median([steps_per_second(run, seconds, True) for _ in range(rounds)]),
-                    "steps_per_second_loss_read": measure.median([steps_per_second(run, seconds, False) for _ in range(rounds)])}
-            except Exception as e:  # the other variants are still worth having
-                failed = True
-                result[variant] = {"failure": f"{type(e).__name__}: {e}"[:500]}
-            print(name, variant, json.dumps(result[variant]), flush=True)
-            measure.keep(results, out)
-    sys.exit(1 if failed else 0)
+        results[name] = {"losses": losses, "loss_difference": max(abs(a - b) / max(0.1, abs(b)) for a, b in zip(spec["losses"], losses))}
+        variants = {"cuda_graph": graphed, **measure.VARIANTS}
+        good &= measure.variants(variants, lambda: Step(name, spec, folder), measured, name, results, out)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":
