@@ -18,7 +18,7 @@ API size_t heddleStandInDeviceBytes(const void* address);
 namespace {
 
 enum { OK = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
-enum Type { F32 = 0, F64 = 1, F16 = 2, BF16 = 14 };
+enum { BF16 = 14 };
 enum { RELU = 2, BIAS = 4, DRELU = 8, BGRAD = 16, GELU = 32, DGELU = 64, AUX = 128, BGRADA = 256, BGRADB = 512 };
 
 struct Layout {
@@ -66,26 +66,6 @@ template <class T> int assign(T& to, const void* from, size_t size) {
 }
 
 // ---- elements
-
-size_t bytes_of(int type) { return type == F64 ? 8 : type == F32 ? 4 : 2; }
-
-double load(const char* p, int type, int64_t i) {
-  switch (type) {
-    case F64: return ((const double*) p)[i];
-    case F32: return ((const float*) p)[i];
-    case BF16: return from_bf16(((const uint16_t*) p)[i]);
-    default: return from_f16(((const uint16_t*) p)[i]);
-  }
-}
-
-void store(char* p, int type, int64_t i, double v) {
-  switch (type) {
-    case F64: ((double*) p)[i] = v; break;
-    case F32: ((float*) p)[i] = (float) v; break;
-    case BF16: ((uint16_t*) p)[i] = to_bf16((float) v); break;
-    default: ((uint16_t*) p)[i] = to_f16((float) v);
-  }
-}
 
 int64_t index_of(const Layout& l, int64_t row, int64_t column) {
   return l.order ? row * l.ld + column : column * l.ld + row;

@@ -4,7 +4,6 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include "elements.h"
 
 extern "C" int cuMemAlloc_v2(char** out, size_t n);
 extern "C" int cuMemFree_v2(char* p);
@@ -36,26 +35,6 @@ int queue(const Handle* handle, int (*run)(const void*), const void* arguments, 
 }
 
 // ---- elements
-
-size_t bytes_of(int type) { return type == F64 ? 8 : type == F32 ? 4 : 2; }
-
-double load(const char* p, int type, int64_t i) {
-  switch (type) {
-    case F64: return ((const double*) p)[i];
-    case F32: return ((const float*) p)[i];
-    case BF16: return from_bf16(((const uint16_t*) p)[i]);
-    default: return from_f16(((const uint16_t*) p)[i]);
-  }
-}
-
-void store(char* p, int type, int64_t i, double v) {
-  switch (type) {
-    case F64: ((double*) p)[i] = v; break;
-    case F32: ((float*) p)[i] = (float) v; break;
-    case BF16: ((uint16_t*) p)[i] = to_bf16((float) v); break;
-    default: ((uint16_t*) p)[i] = to_f16((float) v);
-  }
-}
 
 double rounded(double v, int type) {
   char bytes[8];

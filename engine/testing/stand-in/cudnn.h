@@ -7,6 +7,7 @@
 #include <cstring>
 #include <type_traits>
 #include <vector>
+#include "elements.h"
 
 #define API extern "C" __attribute__((visibility("default")))
 
@@ -15,7 +16,7 @@ extern "C" size_t heddleStandInDeviceBytes(const void* address);
 extern "C" int cuStreamSynchronize(void* stream);
 
 enum { OK = 0, NOT_INITIALIZED = 1001, BAD_PARAM = 2000, NOT_SUPPORTED = 3000, ALLOC_FAILED = 4003, EXECUTION_FAILED = 5000 };
-enum { F32 = 0, F64 = 1, F16 = 2, BF16 = 9 };
+enum { BF16 = 9 };
 enum { NCHW = 0, NHWC = 1 };
 enum { DIM_MAX = 8 };
 
@@ -88,9 +89,6 @@ template <class T> bool live(const T* object, const char* name, bool set = true)
 #define LIVE(x) if (!live(x, #x)) return BAD_PARAM
 #define CHECK(x) if (int status_ = (x)) return status_
 
-size_t bytes_of(int type);
-double load(const char* p, int type, int64_t i);
-void store(char* p, int type, int64_t i, double v);
 /** The value after it was stored and loaded. */
 double rounded(double v, int type);
 
