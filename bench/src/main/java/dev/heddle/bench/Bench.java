@@ -45,8 +45,8 @@ public final class Bench {
         return line;
     }
 
-    @Command(name = "soak", description = "Whether memory stays flat over many training steps.")
-    void soak(@Parameters(arity = "0..1", defaultValue = "10000", description = "Steps; default: ${DEFAULT-VALUE}.") int steps) throws IOException {
+    @Command(name = "soak", mixinStandardHelpOptions = true, description = "Whether memory stays flat over many training steps.")
+    void soak(@Parameters(arity = "0..1", defaultValue = "10000", paramLabel = "STEPS", description = "How many; default: ${DEFAULT-VALUE}.") int steps) throws IOException {
         Soak.main(new String[] {Integer.toString(steps)});
     }
 }

@@ -57,8 +57,12 @@ class BenchTest {
     }
 
     @Test
-    void everyCommandHasADescription() {
+    void everyCommandSaysWhatItDoes() {
         Bench.commandLine().getSubcommands().values().stream().map(CommandLine::getCommandSpec).forEach(
                 spec -> assertTrue(spec.usageMessage().description().length > 0, spec.name()));
+        for (String name : Bench.commandLine().getSubcommands().keySet()) {
+            assertEquals(0, run(name, "--help"), name + ": " + errors);
+            assertTrue(output.toString().contains("Usage: heddle bench " + name), name + ": " + output);
+        }
     }
 }

@@ -17,12 +17,15 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** JMH, and what its JSON lacks: where and of which commit it was measured. */
-@Command(name = "jmh", description = "The JMH benchmarks: arguments are JMH's own, such as StepBenchmark or -l.", mixinStandardHelpOptions = false)
+@Command(name = "jmh", description = "The JMH benchmarks: arguments are JMH's own, such as StepBenchmark or -l.")
 public final class JmhCommand implements Callable<Integer> {
     @Option(names = "--json", paramLabel = "FILE", description = "Write the results to this file, for heddle bench report; in place of JMH's -rf and -rff.")
     private Path json;
 
-    @Parameters(arity = "0..*", paramLabel = "ARG", description = "For JMH; -h lists them.")
+    @Option(names = "--help", usageHelp = true, description = "Show this help message and exit; -h shows JMH's.")
+    private boolean help;
+
+    @Parameters(arity = "0..*", paramLabel = "ARG", description = "For JMH.")
     private List<String> arguments = new ArrayList<>();
 
     @Override

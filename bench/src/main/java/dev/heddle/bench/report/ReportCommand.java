@@ -18,8 +18,8 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /** Reads what the other commands wrote with {@code --json}. */
-@Command(name = "report", mixinStandardHelpOptions = true, description = {"Makes one HTML page and PNG plots of results,",
-        "or with --readme the benchmark table of a README."})
+@Command(name = "report", mixinStandardHelpOptions = true, description = "Makes one HTML page and PNG plots of results, or with"
+        + " --readme the benchmark table of a README.")
 public final class ReportCommand implements Callable<Integer> {
     private static final Path KEPT = Path.of("bench/results");
 

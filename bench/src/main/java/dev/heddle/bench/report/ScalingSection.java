@@ -51,7 +51,8 @@ final class ScalingSection {
                     milliseconds(result, "plan_cache_miss", model, "plan_ms")));
         }
         page.table(List.of("model", "process to main, ms", "process to first step done, ms", "step of a known shape, ms", "of a new one, ms", "cost of the plan, ms"), costs);
-        page.paragraph("Each point's steps. A second run should come within these ranges; where a warm-up did not settle, the time says less.");
+        page.paragraph("Each point's steps. Whether a second run's medians come within the quartiles says how far to trust them; where a warm-up"
+                + " did not settle, the time says less.");
         page.table(List.of("model", "varied", "ms a step, median", "quartiles", "fastest - slowest", "warm-up"), points);
     }
 

@@ -43,7 +43,7 @@ public final class ScalingCommand implements Callable<Integer> {
     private static final int MISSES = 15;
     private static final double MB = 1e6;
 
-    @Option(names = "--device", description = "cpu, cuda, cuda:N or auto.")
+    @Option(names = "--device", paramLabel = "NAME", description = "cpu, cuda, cuda:N or auto; default: what -Dheddle.device says, or cpu.")
     private String device;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write the results to this file.")
