@@ -3,6 +3,7 @@ package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.memory.Memory;
 import dev.heddle.engine.op.Expr;
+import java.lang.classfile.ClassBuilder;
 import java.lang.classfile.ClassFile;
 import java.lang.classfile.CodeBuilder;
 import java.lang.classfile.Label;
@@ -34,8 +35,23 @@ final class Loops {
 
     /** What distinguishes loops: equal ones share their code. */
     interface Key {
-        /** Writes the body of {@link Loop#run}; it need not return. */
-        void emit(CodeBuilder code);
+        /** Writes the body of {@link Loop#run}, of a class that calls itself {@code self}; it need not return. */
+        void emit(ClassDesc self, CodeBuilder code);
+
+        /** How many static methods there are besides, called {@link Loops#part}. */
+        default int parts() {
+            return 0;
+        }
+
+        /** What such a method takes. */
+        default MethodTypeDesc part(int part) {
+            throw new IllegalArgumentException("loop: part " + part);
+        }
+
+        /** Writes the body of such a method; it need not return. */
+        default void emitPart(int part, CodeBuilder code) {
+            throw new IllegalArgumentException("loop: part " + part);
+        }
     }
 
     /**
@@ -49,7 +65,7 @@ final class Loops {
      */
     record Elementwise(boolean vector, List<Expr> outputs, List<Boolean> repeated, boolean whole, boolean rest) implements Key {
         @Override
-        public void emit(CodeBuilder code) {
+        public void emit(ClassDesc self, CodeBuilder code) {
             if (vector) {
                 new VectorLoop(code, this).emit();
             } else {
@@ -91,6 +107,11 @@ final class Loops {
 
     private Loops() {}
 
+    /** The name of a static method besides {@code run}. */
+    static String part(int part) {
+        return "part" + part;
+    }
+
     /** The loop for a key. */
     static synchronized Shared of(Key key) {
         Shared shared = LOOPS.get(key);
@@ -102,17 +123,29 @@ final class Loops {
     }
 
     private static Loop generate(Key key) {
-        return define(Loop.class, key::emit);
+        return define(Loop.class, code -> key.emit(TYPE, code), type -> {
+            for (int i = 0; i < key.parts(); i++) {
+                int part = i;
+                type.withMethodBody(part(part), key.part(part), ClassFile.ACC_PRIVATE | ClassFile.ACC_STATIC, code -> {
+                    key.emitPart(part, code);
+                    code.return_();
+                });
+            }
+        });
     }
 
     /** An object of a new class that implements the contract's one abstract method, {@code run}; the code need not return. */
     static <T> T define(Class<T> contract, Consumer<CodeBuilder> emit) {
+        return define(contract, emit, none -> { });
+    }
+
+    private static <T> T define(Class<T> contract, Consumer<CodeBuilder> emit, Consumer<ClassBuilder> more) {
         try {
             Method run = Arrays.stream(contract.getDeclaredMethods()).filter(method -> Modifier.isAbstract(method.getModifiers()))
                     .findFirst().orElseThrow();
             MethodTypeDesc signature = MethodType.methodType(run.getReturnType(), run.getParameterTypes())
                     .describeConstable().orElseThrow();
-            byte[] bytes = ClassFile.of().build(TYPE, type -> type
+            byte[] bytes = ClassFile.of().build(TYPE, type -> more.accept(type
                     .withInterfaceSymbols(contract.describeConstable().orElseThrow())
                     .withFlags(ClassFile.ACC_FINAL | ClassFile.ACC_SYNTHETIC)
                     .withMethodBody(ConstantDescs.INIT_NAME, ConstantDescs.MTD_void, 0, code -> code
@@ -122,7 +155,7 @@ final class Loops {
                     .withMethodBody(run.getName(), signature, ClassFile.ACC_PUBLIC, code -> {
                         emit.accept(code);
                         code.return_();
-                    }));
+                    })));
             MethodHandles.Lookup lookup = MethodHandles.lookup().defineHiddenClass(bytes, true);
             return contract.cast(lookup.findConstructor(lookup.lookupClass(), MethodType.methodType(void.class)).invoke());
         } catch (Throwable e) {
@@ -133,7 +166,7 @@ final class Loops {
     // ---- what all kinds of loop are built of
 
     /** Sums of pointers under this mask and offsets stay within {@link Memory#ADDRESS}. */
-    private static final long POINTER = Memory.ADDRESS >> 1;
+    static final long POINTER = Memory.ADDRESS >> 1;
 
     /** {@code for (int index = local; index < limit; index += step) body}. */
     static void loop(CodeBuilder code, int index, int limit, int step, Runnable body) {

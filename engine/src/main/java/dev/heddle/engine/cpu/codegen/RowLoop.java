@@ -1,4 +1,4 @@
-// Writes the code of a row program: for every row phase after phase, each one loop over the row.
+// Writes the code of a row program: for every row phase after phase, each a method with one loop over the row.
 package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
@@ -10,20 +10,25 @@ import java.lang.constant.ClassDesc;
 import java.lang.constant.ConstantDescs;
 import java.lang.constant.MethodTypeDesc;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.IntConsumer;
+import java.util.stream.Stream;
 
 /**
- * Emits {@link Loop#run} for a {@link RowProgram}. Sums and their like combine elements in the order that {@link Reduction} gives, so they
+ * Emits {@link Loop#run} for a {@link RowProgram}. If there are several, phases are methods of their own, because the compiler gives up on vectors in methods that
+ * are large, and then makes objects of them; the numbers that a phase leaves to the next lie in memory. Sums and their like combine elements in the order that {@link Reduction} gives, so they
  * have the same bits as if they were reduced by themselves.
  */
 final class RowLoop {
     private static final ClassDesc MATH = ClassDesc.of("java.lang.Math");
     private static final int VECTORS = FloatReduction.LANES / VectorCode.LANES; // that hold all lanes of a reduction
-    private static final int MOST_CHUNKS = RowProgram.LONGEST / Reduction.CHUNK;
+    static final int MOST_CHUNKS = RowProgram.LONGEST / Reduction.CHUNK;
 
     /**
      * What distinguishes such loops.
@@ -36,23 +41,66 @@ final class RowLoop {
      */
     record Key(List<RowProgram.Phase> phases, List<Boolean> single, boolean whole, boolean rest, boolean blocks, int chunks) implements Loops.Key {
         @Override
-        public void emit(CodeBuilder code) {
-            new RowLoop(code, this).emit();
+        public void emit(ClassDesc self, CodeBuilder code) {
+            Map<Integer, Integer> pointers = new TreeMap<>();
+            phases.forEach(phase -> pointers(this, phase).forEach(operand -> pointers.computeIfAbsent(operand, k -> Loops.pointer(code, k))));
+            RowLoop only = phases.size() > 1 ? null : new RowLoop(code, this, phases.getFirst(), pointers, Loops.CONSTANTS, Loops.N);
+            int row = code.allocateLocal(TypeKind.INT);
+            code.iconst_0().istore(row);
+            Loops.loop(code, row, Loops.ROWS, 1, () -> {
+                if (only != null) {
+                    only.emitPhase();
+                }
+                for (int i = 0; i < parts(); i++) {
+                    pointers(this, phases.get(i)).forEach(operand -> code.lload(pointers.get(operand)));
+                    code.aload(Loops.CONSTANTS).iload(Loops.N).invokestatic(self, Loops.part(i), part(i));
+                }
+                pointers.forEach((operand, local) -> Loops.advance(code, local, operand));
+            });
+        }
+
+        @Override
+        public int parts() {
+            return phases.size() > 1 ? phases.size() : 0;
+        }
+
+        @Override
+        public MethodTypeDesc part(int part) {
+            return MethodTypeDesc.of(ConstantDescs.CD_void, Stream.concat(pointers(this, phases.get(part)).stream().map(operand -> ConstantDescs.CD_long),
+                    Stream.of(ConstantDescs.CD_long.arrayType(), ConstantDescs.CD_int)).toList());
+        }
+
+        @Override
+        public void emitPart(int part, CodeBuilder code) {
+            Map<Integer, Integer> pointers = new TreeMap<>();
+            pointers(this, phases.get(part)).forEach(operand -> pointers.put(operand, 2 * pointers.size()));
+            int constants = 2 * pointers.size();
+            pointers.values().forEach(local -> code.lload(local).loadConstant(Loops.POINTER).land().lstore(local));
+            new RowLoop(code, this, phases.get(part), pointers, constants, constants + 1).emitPhase();
         }
     }
 
     private final CodeBuilder code;
     private final Key key;
+    private final RowProgram.Phase phase;
     private final VectorCode vectors;
-    private final Map<Integer, Integer> pointers = new TreeMap<>(); // by operand: locals
-    private int index;
+    private final Map<Integer, Integer> pointers; // by operand: locals
+    private final int n; // a local
+    private final int index;
+    private final int firstLane; // a mask
     private int offset; // of the vector that is run over, behind the index
-    private int firstLane; // a mask
 
-    private RowLoop(CodeBuilder code, Key key) {
+    private RowLoop(CodeBuilder code, Key key, RowProgram.Phase phase, Map<Integer, Integer> pointers, int constants, int n) {
         this.code = code;
         this.key = key;
-        vectors = new VectorCode(code, key.phases.stream().flatMap(phase -> phase.expressions().stream()).toList(), this::load);
+        this.phase = phase;
+        this.pointers = pointers;
+        this.n = n;
+        vectors = new VectorCode(code, phase.expressions(), constants, this::load);
+        index = code.allocateLocal(TypeKind.INT);
+        code.iconst_0().iconst_1();
+        vectors.lanes("first", VectorCode.MASK, ConstantDescs.CD_int, ConstantDescs.CD_int);
+        firstLane = vectors.keep();
     }
 
     static Key key(List<RowProgram.Phase> phases, List<Boolean> single, int n) {
@@ -65,60 +113,57 @@ final class RowLoop {
         return VECTORS * ((n >= FloatReduction.LANES ? 1 : 0) + (n % FloatReduction.LANES != 0 ? 1 : 0));
     }
 
-    private void emit() {
-        List<Expr> all = key.phases.stream().flatMap(phase -> phase.expressions().stream()).toList();
-        Map<Integer, Expr.Input> singles = new TreeMap<>();
-        for (Expr e : Program.uses(all).keySet()) {
-            if (e instanceof Expr.Input in && in.index() < key.single.size()) {
-                point(in.index());
-                if (key.single.get(in.index())) {
-                    singles.put(in.index(), in);
-                }
-            }
-        }
-        for (RowProgram.Phase phase : key.phases) {
-            phase.stores().forEach(store -> point(store.operand()));
-            phase.numbers().stream().filter(number -> number.operand() >= 0).forEach(number -> point(number.operand()));
-        }
-        if (key.chunks > 0) {
-            point(partials());
-        }
-        code.iconst_0().iconst_1();
-        vectors.lanes("first", VectorCode.MASK, ConstantDescs.CD_int, ConstantDescs.CD_int);
-        firstLane = vectors.keep();
-        int row = code.allocateLocal(TypeKind.INT);
-        index = code.allocateLocal(TypeKind.INT);
-        code.iconst_0().istore(row);
-        Loops.loop(code, row, Loops.ROWS, 1, () -> {
-            vectors.beginRow();
-            singles.forEach((operand, in) -> {
-                code.lload(pointers.get(operand));
-                vectors.lanes("broadcast" + in.dtype(), VectorCode.type(in.dtype()), ConstantDescs.CD_long);
-                vectors.know(in, vectors.keep());
-            });
-            key.phases.forEach(this::emitPhase);
-            pointers.forEach((operand, local) -> Loops.advance(code, local, operand));
-        });
+    /** The operands that a phase needs, ascending, then the rows of numbers and of chunks. */
+    private static List<Integer> pointers(Key key, RowProgram.Phase phase) {
+        Set<Integer> operands = new TreeSet<>();
+        inputs(phase).stream().map(Expr.Input::index).filter(input -> input < key.single.size()).forEach(operands::add);
+        phase.stores().forEach(store -> operands.add(store.operand()));
+        phase.numbers().stream().map(RowProgram.Computed::operand).filter(operand -> operand >= 0).forEach(operands::add);
+        operands.add(key.single.size() - 2);
+        operands.add(key.single.size() - 1);
+        return List.copyOf(operands);
     }
 
-    private void point(int operand) {
-        if (!pointers.containsKey(operand)) {
-            pointers.put(operand, Loops.pointer(code, operand));
-        }
+    private static List<Expr.Input> inputs(RowProgram.Phase phase) {
+        return Program.uses(phase.expressions()).keySet().stream().filter(Expr.Input.class::isInstance).map(Expr.Input.class::cast)
+                .sorted(Comparator.comparing(Expr.Input::index)).toList();
+    }
+
+    private int numbers() {
+        return key.single.size() - 2;
     }
 
     private int partials() {
         return key.single.size() - 1;
     }
 
-    private void emitPhase(RowProgram.Phase phase) {
+    private void emitPhase() {
+        vectors.beginRow();
+        for (Expr.Input in : inputs(phase)) {
+            boolean number = in.index() >= key.single.size();
+            if (number && phase.numbers().stream().noneMatch(computed -> number(computed.number(), in.dtype()).equals(in))) {
+                numberAddress(in.index() - key.single.size());
+                broadcast(in);
+            } else if (!number && key.single.get(in.index())) {
+                code.lload(pointers.get(in.index()));
+                broadcast(in);
+            }
+        }
         phase.numbers().forEach(this::emitNumber);
         List<Expr> values = new ArrayList<>();
         phase.stores().forEach(store -> values.add(VectorCode.stored(store.value())));
         phase.folds().forEach(fold -> values.add(fold.value()));
-        if (values.isEmpty()) {
-            return;
+        if (!values.isEmpty()) {
+            emitElements(values);
         }
+    }
+
+    private void broadcast(Expr.Input in) {
+        vectors.lanes("broadcast" + in.dtype(), VectorCode.type(in.dtype()), ConstantDescs.CD_long);
+        vectors.know(in, vectors.keep());
+    }
+
+    private void emitElements(List<Expr> values) {
         vectors.beginBody(values);
         values.forEach(value -> vectors.hoist(value, in -> in.index() >= key.single.size() || key.single.get(in.index())));
         Map<RowProgram.Fold, int[]> lanes = new HashMap<>();
@@ -126,14 +171,14 @@ final class RowLoop {
         phase.folds().forEach(fold -> lanes.put(fold, identities(fold)));
         code.iconst_0().istore(index);
         if (sums.isEmpty() || !key.blocks) {
-            emitElements(Loops.N, key.whole, key.rest, end -> emitBody(phase, lanes, end));
+            emitElements(n, key.whole, key.rest, end -> emitBody(lanes, end));
         } else if (key.chunks == 0) {
-            emitBlocks(Loops.N, phase, sums, lanes);
+            emitBlocks(n, sums, lanes);
         } else {
             int chunk = code.allocateLocal(TypeKind.INT);
             code.iconst_0().istore(chunk);
-            forParts(Loops.N, Reduction.CHUNK, end -> {
-                emitBlocks(end, phase, sums, lanes);
+            forParts(n, Reduction.CHUNK, end -> {
+                emitBlocks(end, sums, lanes);
                 for (int i = 0; i < sums.size(); i++) {
                     acrossLanes(sums.get(i), lanes.get(sums.get(i)));
                     partial(i, chunk);
@@ -147,8 +192,14 @@ final class RowLoop {
         }
         for (RowProgram.Fold fold : phase.folds()) {
             acrossLanes(fold, lanes.get(fold));
-            vectors.know(number(fold.number(), DType.F32), vectors.keep());
+            numberAddress(fold.number());
+            storeFirst(DType.F32);
         }
+    }
+
+    /** Pushes where a number is. */
+    private void numberAddress(int number) {
+        code.lload(pointers.get(numbers())).loadConstant((long) number * DType.F32.bytes()).ladd();
     }
 
     private Expr number(int number, DType dtype) {
@@ -161,6 +212,9 @@ final class RowLoop {
         vectors.pushRounded(computed.value());
         int local = vectors.keep();
         vectors.know(number(computed.number(), dtype), local);
+        code.aload(local);
+        numberAddress(computed.number());
+        storeFirst(dtype);
         if (computed.operand() >= 0) {
             code.aload(local).lload(pointers.get(computed.operand()));
             storeFirst(dtype);
@@ -194,12 +248,12 @@ final class RowLoop {
     }
 
     /** Runs to a limit block by block, adding up sums anew in each. */
-    private void emitBlocks(int limit, RowProgram.Phase phase, List<RowProgram.Fold> sums, Map<RowProgram.Fold, int[]> lanes) {
+    private void emitBlocks(int limit, List<RowProgram.Fold> sums, Map<RowProgram.Fold, int[]> lanes) {
         Map<RowProgram.Fold, int[]> totals = new HashMap<>();
         sums.forEach(fold -> totals.put(fold, identities(fold)));
         forParts(limit, Reduction.BLOCK, blockEnd -> {
             sums.forEach(fold -> lanes.put(fold, identities(fold)));
-            emitElements(blockEnd, key.whole, key.rest, end -> emitBody(phase, lanes, end));
+            emitElements(blockEnd, key.whole, key.rest, end -> emitBody(lanes, end));
             sums.forEach(fold -> {
                 for (int i = 0; i < VECTORS; i++) {
                     code.aload(totals.get(fold)[i]).aload(lanes.get(fold)[i]);
@@ -230,7 +284,7 @@ final class RowLoop {
     }
 
     /** Computes what a phase stores and folds, of the elements from the index on. */
-    private void emitBody(RowProgram.Phase phase, Map<RowProgram.Fold, int[]> lanes, int end) {
+    private void emitBody(Map<RowProgram.Fold, int[]> lanes, int end) {
         List<Expr> values = new ArrayList<>();
         phase.stores().forEach(store -> values.add(VectorCode.stored(store.value())));
         phase.folds().forEach(fold -> values.add(fold.value()));

@@ -30,7 +30,7 @@ import java.util.Set;
  * are folded, rows of scratch memory, then numbers that the phases compute.
  */
 public final class RowProgram {
-    /** Code above this is not made, see {@link Program#codeBytes}. */
+    /** Code of a phase above this is not made, see {@link Program#codeBytes}. */
     private static final int LARGEST = 6000;
     static final int LONGEST = 1 << 16; // elements of a row
     private static final int WIDEST = 4096; // elements of a row whose columns are folded: lanes of two folds fit the second-level cache
@@ -71,17 +71,17 @@ public final class RowProgram {
     }
 
     private final List<Phase> phases;
-    private final List<Walk> walks; // of operands, of lanes of columns, of rows of scratch memory, the last for the results of chunks
+    private final List<Walk> walks; // of operands, of lanes of columns, of rows of scratch memory, the last two for numbers and for what chunks come to
     private final int n;
-    private final List<Integer> elementBytes; // of rows of scratch memory
+    private final List<Long> scratch; // bytes of rows of scratch memory
     private final long[] constants;
     private final List<ColumnFold> columns;
 
-    private RowProgram(List<Phase> phases, List<Walk> walks, int n, List<Integer> elementBytes, long[] constants, List<ColumnFold> columns) {
+    private RowProgram(List<Phase> phases, List<Walk> walks, int n, List<Long> scratch, long[] constants, List<ColumnFold> columns) {
         this.phases = phases;
         this.walks = walks;
         this.n = n;
-        this.elementBytes = elementBytes;
+        this.scratch = scratch;
         this.constants = constants;
         this.columns = columns;
     }
@@ -407,18 +407,18 @@ public final class RowProgram {
             }
             List<Walk> all = new ArrayList<>(walks);
             columns.forEach(fold -> all.add(new Walk((long) n * DType.F32.bytes(), false)));
-            List<Integer> elementBytes = new ArrayList<>();
-            placeInternalRows(all, elementBytes);
-            all.add(new Walk(0, false)); // numbers of chunks
-            elementBytes.add(DType.F32.bytes());
+            List<Long> scratch = new ArrayList<>();
+            placeInternalRows(all, scratch);
+            all.add(new Walk(0, false));
+            scratch.add((long) Math.max(1, numbers) * DType.F32.bytes());
+            all.add(new Walk(0, false));
+            scratch.add((long) phases.stream().mapToInt(phase -> phase.folds.size()).max().orElse(0) * RowLoop.MOST_CHUNKS * DType.F32.bytes());
             List<Expr> expressions = new ArrayList<>();
-            int bytes = 0;
             for (Phase phase : phases) {
                 phase.expressions().forEach(e -> expressions.add(renumbered(e, all.size())));
-                bytes += Program.codeBytes(phase.expressions());
-            }
-            if (bytes * RowLoop.copies(n) > LARGEST) {
-                throw new DoesNotFit();
+                if (Program.codeBytes(phase.expressions()) * RowLoop.copies(n) > LARGEST) {
+                    throw new DoesNotFit();
+                }
             }
             Program program = Program.of(expressions);
             Iterator<Expr> values = program.outputs().iterator();
@@ -427,11 +427,11 @@ public final class RowProgram {
                 Phase placed = phase.with(values);
                 finished.add(new Phase(placed.numbers, placed.stores.stream().map(s -> new Store(place(s.operand), s.value)).toList(), placed.folds));
             }
-            return new RowProgram(finished, all, n, elementBytes, program.constants(), columns);
+            return new RowProgram(finished, all, n, scratch, program.constants(), columns);
         }
 
         /** Puts internal rows into the rows of results that are written later, or else into scratch memory. */
-        private void placeInternalRows(List<Walk> all, List<Integer> elementBytes) {
+        private void placeInternalRows(List<Walk> all, List<Long> scratch) {
             boolean[] taken = new boolean[operands.size()];
             for (Value value : rows) {
                 if (!value.stored || !internal.contains(value.written.storage())) {
@@ -448,7 +448,7 @@ public final class RowProgram {
                 if (value.slot < 0) {
                     value.slot = all.size();
                     all.add(new Walk(0, false));
-                    elementBytes.add(value.written.layout().dtype().bytes());
+                    scratch.add((long) n * value.written.layout().dtype().bytes());
                 }
             }
         }
@@ -494,19 +494,19 @@ public final class RowProgram {
 
     /** Bytes of scratch memory, for any number of rows. */
     public long scratchBytes() {
-        return elementBytes.stream().mapToLong(this::bytes).sum();
+        return scratch.stream().mapToLong(RowProgram::align).sum();
     }
 
-    private long bytes(int element) {
-        return (long) n * element + 63 & -64;
+    private static long align(long bytes) {
+        return bytes + 63 & -64;
     }
 
     /** Writes the addresses of the rows of scratch memory behind those of the operands. */
-    public void placeScratch(long[] at, long scratch) {
-        long to = scratch;
-        for (int i = 0, k = walks.size() - elementBytes.size(); k < at.length; i++, k++) {
+    public void placeScratch(long[] at, long address) {
+        long to = address;
+        for (int i = 0, k = walks.size() - scratch.size(); k < at.length; i++, k++) {
             at[k] = to;
-            to += bytes(elementBytes.get(i));
+            to += align(scratch.get(i));
         }
     }
 }

@@ -54,14 +54,15 @@ final class VectorCode {
      * Begins a method; its literals are put into locals.
      *
      * @param all every expression that will be pushed, with indices into the constants as its literals
+     * @param constants the local with the bits of the literals
      * @param inputs pushes an input that is not the same for a whole row
      */
-    VectorCode(CodeBuilder code, List<Expr> all, Consumer<Expr.Input> inputs) {
+    VectorCode(CodeBuilder code, List<Expr> all, int constants, Consumer<Expr.Input> inputs) {
         this.code = code;
         this.inputs = inputs;
         for (Expr e : Program.uses(all).keySet()) {
             if (e instanceof Expr.Constant literal) {
-                literals.put(literal, emitLiteral(literal));
+                literals.put(literal, emitLiteral(literal, constants));
             }
         }
     }
@@ -70,8 +71,8 @@ final class VectorCode {
         return type.describeConstable().orElseThrow();
     }
 
-    private int emitLiteral(Expr.Constant literal) {
-        code.getstatic(LANES_CLASS, "S", SPECIES).aload(Loops.CONSTANTS).loadConstant((int) literal.bits()).laload();
+    private int emitLiteral(Expr.Constant literal, int constants) {
+        code.getstatic(LANES_CLASS, "S", SPECIES).aload(constants).loadConstant((int) literal.bits()).laload();
         if (literal.dtype() == DType.BOOL) {
             code.l2i().invokeinterface(SPECIES, "maskAll", MethodTypeDesc.of(MASK, ConstantDescs.CD_boolean));
         } else {

@@ -26,7 +26,7 @@ final class VectorLoop {
         this.code = code;
         this.key = key;
         inputs = key.repeated().size();
-        vectors = new VectorCode(code, key.outputs(), this::load);
+        vectors = new VectorCode(code, key.outputs(), Loops.CONSTANTS, this::load);
         for (Expr e : Program.uses(key.outputs()).keySet()) {
             if (e instanceof Expr.Input in) {
                 used.put(in.index(), in);
