@@ -54,12 +54,14 @@ public record BatchNorm(double eps) implements Fused {
     }
 
     /**
-     * About the mean {@code (C)}: that of the first sample. The sums of {@code x - shift} and of its square come from one reading of {@code x}
-     * and lose few digits if the shift is within some standard deviations of the mean; of {@code x} itself they could lose all.
+     * About the mean {@code (C)}: that of the first sample, or 0 if that is not finite. The sums of {@code x - shift} and of its square come from
+     * one reading of {@code x} and lose few digits if the shift is within some standard deviations of the mean; of {@code x} itself they could
+     * lose all.
      */
     private static Tensor shift(Tensor x) {
         Tensor first = x.dim(0) == 0 ? x : x.slice(0, 0, 1);
-        return first.to(x.dtype().computeType()).mean(axes(x)).detach();
+        Tensor mean = first.to(x.dtype().computeType()).mean(axes(x)).detach();
+        return mean.abs().lt(Double.POSITIVE_INFINITY).where(mean, Tensor.scalar(0, mean.dtype()));
     }
 
     @Override

@@ -25,9 +25,6 @@ import java.util.Set;
  *
  * <p>Steps that reduce over the rows may come last. In expressions, inputs are numbered: the operands of the call, the lanes of columns that
  * are folded, rows of scratch memory, then numbers that the phases compute.
- *
- * <p>Steps that reduce over the rows may come last. In expressions, inputs are numbered: the operands of the call, the lanes of columns that
- * are folded, rows of scratch memory, then numbers that the phases compute.
  */
 public final class RowProgram {
     /** Code of a phase above this is not made, see {@link Program#codeBytes}. */
@@ -164,12 +161,16 @@ public final class RowProgram {
                 Step step = call.steps().get(i);
                 int leading = call.rows().leading().get(i);
                 if (leading == 0) {
-                    Step rowsFirst = Call.rowsFirst(step);
-                    walk(rowsFirst, ((Reduce) step.op()).axes().size());
-                    foldColumns((Reduce) step.op(), step, first);
+                    Reduce reduce = (Reduce) step.op();
+                    walk(Call.rowsFirst(step), reduce.axes().size());
+                    foldColumns(reduce, step, first);
                 } else {
                     walk(step, leading);
-                    add(step, first);
+                    if (step.op() instanceof Reduce reduce) {
+                        fold(reduce, step, first);
+                    } else {
+                        compute(((Elementwise) step.op()).outputs(), step, first);
+                    }
                 }
                 first += step.inputs().size() + step.outputs().size();
             }
@@ -210,22 +211,18 @@ public final class RowProgram {
             return new Walk(stride.getAsLong() * layout.dtype().bytes(), single);
         }
 
-        private void add(Step step, int first) throws DoesNotFit {
-            List<Expr> computed = step.op() instanceof Elementwise e ? e.outputs() : List.of(reduced(step));
-            int output = first + step.inputs().size();
-            for (int k = 0; k < computed.size(); k++) {
-                Expr e = Program.simplify(computed.get(k));
-                if (step.op() instanceof Reduce reduce) {
-                    fold(reduce, e, step, first, output);
-                } else if (walks.get(output + k).single) {
-                    int phase = phase(e, step);
-                    number(resolve(e, step, first, phase), phase, output + k);
+        private void compute(List<Expr> outputs, Step step, int first) throws DoesNotFit {
+            for (int k = 0; k < outputs.size(); k++) {
+                int operand = first + step.inputs().size() + k;
+                Expr e = Program.simplify(outputs.get(k));
+                int phase = phase(e, step);
+                Expr value = resolve(e, step, first, phase);
+                if (walks.get(operand).single) {
+                    number(value, phase, operand);
                 } else {
-                    int phase = phase(e, step);
-                    Value value = new Value(operands.get(output + k), walks.get(output + k).rowBytes, output + k, resolve(e, step, first, phase), phase, -1,
-                            !internal.contains(operands.get(output + k).storage()));
-                    rows.add(value);
-                    written.put(operands.get(output + k).storage(), value);
+                    Operand to = operands.get(operand);
+                    rows.add(new Value(to, walks.get(operand).rowBytes, operand, value, phase, -1, !internal.contains(to.storage())));
+                    written.put(to.storage(), rows.getLast());
                 }
             }
         }
@@ -235,7 +232,9 @@ public final class RowProgram {
             return step.prologue() != null ? step.prologue() : new Expr.Input(0, step.inputs().getFirst().layout().dtype());
         }
 
-        private void fold(Reduce reduce, Expr e, Step step, int first, int output) throws DoesNotFit {
+        private void fold(Reduce reduce, Step step, int first) throws DoesNotFit {
+            Expr e = Program.simplify(reduced(step));
+            int output = first + step.inputs().size();
             Reduce.Kind kind = reduce.kind() == Reduce.Kind.MEAN ? Reduce.Kind.SUM : reduce.kind();
             boolean combines = kind == Reduce.Kind.SUM || kind == Reduce.Kind.PROD || kind == Reduce.Kind.MAX || kind == Reduce.Kind.MIN;
             Shape shape = domain(step);
