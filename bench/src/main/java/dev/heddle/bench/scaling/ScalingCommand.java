@@ -20,7 +20,7 @@ import picocli.CommandLine.Option;
 
 /** Varies one size of a network at a time. */
 @Command(name = "scaling", mixinStandardHelpOptions = true, description = {"How time and memory of a training step grow with batch, width, depth and sequence length; the time to the"
-        + " first step; the cost of a new shape.", "About 5 minutes; JSON for heddle bench report with --json."})
+        + " first step; the cost of a new shape.", "About 6 minutes; JSON for heddle bench report with --json."})
 public final class ScalingCommand implements Callable<Integer> {
     /** What is varied. */
     private record Series(Sizes base, String axis, int... values) {}
