@@ -87,14 +87,17 @@ public final class TrainCommand implements Callable<Integer> {
         }
         ObjectNode results = report.putObject("workloads");
         Comparison comparison = new Comparison(rounds, seconds, progress);
-        for (Workload workload : workloads) {
-            comparison.run(workload, sides(), results.putObject(workload.name().toLowerCase(Locale.ROOT)));
-            if (json != null) {
-                Results.write(json, report); // what is known so far
+        try {
+            for (Workload workload : workloads) {
+                comparison.run(workload, sides(), results.putObject(workload.name().toLowerCase(Locale.ROOT)));
+                if (json != null) {
+                    Results.write(json, report); // what is known so far
+                }
             }
+        } finally {
+            spec.commandLine().getOut().print(table(results));
+            spec.commandLine().getOut().flush();
         }
-        spec.commandLine().getOut().print(table(results));
-        spec.commandLine().getOut().flush();
     }
 
     /** Heddle first. */
