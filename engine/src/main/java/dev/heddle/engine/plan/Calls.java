@@ -122,7 +122,7 @@ final class Calls {
         int from = start + moved;
         Step step = steps.get(at);
         long elements = step.outputs().stream().mapToLong(x -> x.layout().shape().elements()).sum();
-        boolean moves = at > from && moved < MOST_MOVED && elements <= domain(steps.get(from)).elements() / SMALL
+        boolean moves = at > from && moved < MOST_MOVED && elements <= steps.get(from).domain().elements() / SMALL
                 && step.outputs().stream().noneMatch(x -> storages.get(x.storage()).kind() == Storage.Kind.STATE)
                 && steps.subList(from, at).stream().flatMap(before -> before.outputs().stream())
                         .noneMatch(written -> step.inputs().stream().anyMatch(x -> x.storage() == written.storage()));
@@ -139,7 +139,7 @@ final class Calls {
                 || storages.get(step.outputs().getFirst().storage()).kind() == Storage.Kind.STATE) {
             return List.of();
         }
-        Shape domain = domain(step);
+        Shape domain = step.domain();
         long count = reduce.axes().stream().mapToLong(domain::dim).reduce(1, (a, b) -> a * b);
         boolean fits = count >= FEWEST_ROWS && domain.elements() > count && domain.elements() / count <= LONGEST_ROW;
         return fits ? List.of(count) : List.of();
@@ -172,20 +172,15 @@ final class Calls {
         return new Call(List.copyOf(steps.subList(from, to)), new Call.Rows(count, leading, internal));
     }
 
-    /** The shape a step runs over. */
-    private static Shape domain(Step step) {
-        return step.op() instanceof Reduce ? step.inputs().getFirst().layout().shape() : step.outputs().getFirst().layout().shape();
-    }
-
     /** Into how many rows a step may divide, most first. */
     private List<Long> counts(Step step) {
         boolean goes = (step.op() instanceof Elementwise || step.op() instanceof Reduce || step.op() instanceof MatMul)
                 && step.inputs().stream().noneMatch(x -> x.layout().dtype().isInteger() && x.layout().dtype().bytes() > 1);
-        if (!goes || domain(step).elements() == 0
+        if (!goes || step.domain().elements() == 0
                 || step.outputs().stream().anyMatch(o -> storages.get(o.storage()).kind() == Storage.Kind.STATE)) {
             return List.of();
         }
-        Shape domain = domain(step);
+        Shape domain = step.domain();
         int most = switch (step.op()) {
             case Reduce reduce -> reduce.axes().isEmpty() ? domain.rank() : reduce.axes().getFirst(); // none for a number
             case MatMul product -> domain.rank() - 2;
@@ -205,14 +200,14 @@ final class Calls {
 
     /** Whether rows are long enough to go one at a time, as they must where they do not lie at equal distances. */
     private static boolean goesSingly(Step step, long count) {
-        return domain(step).elements() / count >= SHORTEST_SINGLE_ROW;
+        return step.domain().elements() / count >= SHORTEST_SINGLE_ROW;
     }
 
     private static int leading(Step step, long count) {
         long product = 1;
         int i = 0;
         while (product < count) {
-            product *= domain(step).dim(i++);
+            product *= step.domain().dim(i++);
         }
         return i;
     }

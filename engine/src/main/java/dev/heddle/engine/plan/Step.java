@@ -1,9 +1,11 @@
 // One kernel call of a plan.
 package dev.heddle.engine.plan;
 
+import dev.heddle.engine.Shape;
 import dev.heddle.engine.op.Elementwise;
 import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Op;
+import dev.heddle.engine.op.Reduce;
 import java.util.List;
 
 /**
@@ -28,6 +30,11 @@ public record Step(Op op, Expr prologue, Epilogue epilogue, List<Operand> inputs
 
     /** A storage of the plan, seen through a layout. */
     public record Operand(int storage, Layout layout) {}
+
+    /** The shape it runs over: that of what a reduction reduces, else that of the result. */
+    public Shape domain() {
+        return (op instanceof Reduce ? inputs : outputs).getFirst().layout().shape();
+    }
 
     /** The layouts of the inputs. */
     public List<Layout> inputLayouts() {

@@ -51,15 +51,12 @@ public final class ColumnFold implements IntConsumer {
         planes = rows / planeRows;
         this.n = n;
         loops = Reduction.of(this.kind, DType.F32);
-        Expr result = new Expr.Input(0, DType.F32);
-        if (kind == Reduce.Kind.MEAN) {
-            result = new Expr.Binary(Expr.BinaryOp.DIV, result, Expr.constant(rows, DType.F32));
-        }
+        Expr result = Reduction.result(kind, new Expr.Input(0, DType.F32), rows, dtype);
         Shape shape = Shape.of(n);
         Layout folded = new Layout(DType.F32, shape, shape.strides(), 0);
         Layout stored = new Layout(dtype, shape, shape.strides(), 0);
         last = kind != Reduce.Kind.MEAN && dtype == DType.F32 ? null
-                : ElementwiseKernel.of(List.of(result.cast(dtype)), shape, List.of(folded), List.of(stored), 1);
+                : ElementwiseKernel.of(List.of(result), shape, List.of(folded), List.of(stored), 1);
     }
 
     /** Where the loop has the address of the lanes. */
@@ -128,7 +125,7 @@ public final class ColumnFold implements IntConsumer {
             Memory.fill(lanes, laneBytes(), (byte) 0);
             return;
         }
-        float identity = kind == Reduce.Kind.PROD ? 1 : kind == Reduce.Kind.MAX ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY;
+        float identity = Reduction.identity(kind);
         for (long i = 0; i < laneBytes(); i += DType.F32.bytes()) {
             Memory.putFloat(lanes + i, identity);
         }

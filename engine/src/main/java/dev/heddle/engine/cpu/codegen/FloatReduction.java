@@ -14,7 +14,7 @@ final class FloatReduction implements Reduction {
     private static final boolean SUM = KIND == Reduce.Kind.SUM;
     private static final boolean PROD = KIND == Reduce.Kind.PROD;
     private static final boolean MAX = KIND == Reduce.Kind.MAX;
-    private static final float IDENTITY = SUM ? 0 : PROD ? 1 : MAX ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY;
+    private static final float IDENTITY = Reduction.identity(KIND);
     private static final VectorSpecies<Float> S = Lanes.S;
     private static final int W = S.length();
     static final int LANES = 16;

@@ -185,11 +185,7 @@ public final class ReduceKernel implements Kernel {
 
     /** The result in its dtype and place, divided if it is a mean. */
     private void finish(Reduce.Kind kind, Expr value, long count, List<Layout> layouts, int[] places, Layout output) {
-        Expr result = value;
-        if (kind == Reduce.Kind.MEAN) {
-            result = new Expr.Binary(Expr.BinaryOp.DIV, value, Expr.constant(count, value.dtype()));
-        }
-        elementwise(result.cast(output.dtype()), layouts, places, output, inputs);
+        elementwise(Reduction.result(kind, value, count, output.dtype()), layouts, places, output, inputs);
     }
 
     private void elementwise(Expr value, List<Layout> layouts, int[] places, Layout output, int to) {

@@ -2,6 +2,7 @@
 package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
+import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Reduce;
 import java.lang.constant.ConstantDescs;
 import java.lang.invoke.MethodHandles;
@@ -39,6 +40,34 @@ interface Reduction {
 
     /** Combines the lanes of {@code n} columns of {@code rows} rows into {@code n} results. */
     void fold(long lanes, int rows, int n, long to);
+
+    /** What a sum, product, maximum or minimum begins with. */
+    static float identity(Reduce.Kind kind) {
+        return switch (kind) {
+            case SUM, MEAN -> 0;
+            case PROD -> 1;
+            case MAX -> Float.NEGATIVE_INFINITY;
+            case MIN -> Float.POSITIVE_INFINITY;
+            case ARGMAX, ARGMIN -> throw new IllegalArgumentException("reduce: " + kind + " has no identity");
+        };
+    }
+
+    /** What combines two elements; a mean's are summed. */
+    static Expr.BinaryOp combining(Reduce.Kind kind) {
+        return switch (kind) {
+            case SUM, MEAN -> Expr.BinaryOp.ADD;
+            case PROD -> Expr.BinaryOp.MUL;
+            case MAX -> Expr.BinaryOp.MAX;
+            case MIN -> Expr.BinaryOp.MIN;
+            case ARGMAX, ARGMIN -> throw new IllegalArgumentException("reduce: " + kind + " combines no elements");
+        };
+    }
+
+    /** The result of that dtype, given what {@code count} elements come to combined: divided if it is a mean. */
+    static Expr result(Reduce.Kind kind, Expr combined, long count, DType dtype) {
+        Expr result = kind == Reduce.Kind.MEAN ? new Expr.Binary(Expr.BinaryOp.DIV, combined, Expr.constant(count, combined.dtype())) : combined;
+        return result.cast(dtype);
+    }
 
     /** The loops for {@code SUM}, {@code PROD}, {@code MAX} or {@code MIN} of {@code F32}, {@code F64} or {@code I64}. */
     static Reduction of(Reduce.Kind kind, DType dtype) {

@@ -21,9 +21,9 @@ import java.util.function.IntConsumer;
 import java.util.stream.Stream;
 
 /**
- * Emits {@link Loop#run} for a {@link RowProgram}. If there are several, phases are methods of their own, because the compiler gives up on vectors in methods that
- * are large, and then makes objects of them; the numbers that a phase leaves to the next lie in memory. Sums and their like combine elements in the order that {@link Reduction} gives, so they
- * have the same bits as if they were reduced by themselves.
+ * Emits {@link Loop#run} for a {@link RowProgram}. If there are several, phases are methods of their own, because the compiler gives up on
+ * vectors in methods that are large, and then makes objects of them; the numbers that a phase leaves to the next lie in memory. Sums and their
+ * like combine elements in the order that {@link Reduction} gives, so they have the same bits as if they were reduced by themselves.
  */
 final class RowLoop {
     private static final ClassDesc MATH = ClassDesc.of("java.lang.Math");
@@ -99,8 +99,7 @@ final class RowLoop {
         vectors = new VectorCode(code, phase.expressions(), constants, this::load);
         index = code.allocateLocal(TypeKind.INT);
         code.iconst_0().iconst_1();
-        vectors.lanes("first", VectorCode.MASK, ConstantDescs.CD_int, ConstantDescs.CD_int);
-        firstLane = vectors.keep();
+        firstLane = vectors.first();
     }
 
     static Key key(List<RowProgram.Phase> phases, List<Boolean> single, int n) {
@@ -150,16 +149,19 @@ final class RowLoop {
             }
         }
         phase.numbers().forEach(this::emitNumber);
-        List<Expr> values = new ArrayList<>();
-        phase.stores().forEach(store -> values.add(VectorCode.stored(store.value())));
-        phase.folds().forEach(fold -> values.add(fold.value()));
+        List<Expr> values = values();
         if (!values.isEmpty()) {
             emitElements(values);
         }
     }
 
+    /** What is computed for every element: what is stored, then what is folded. */
+    private List<Expr> values() {
+        return Stream.concat(phase.stores().stream().map(store -> VectorCode.stored(store.value())), phase.folds().stream().map(RowProgram.Fold::value)).toList();
+    }
+
     private void broadcast(Expr.Input in) {
-        vectors.lanes("broadcast" + in.dtype(), VectorCode.type(in.dtype()), ConstantDescs.CD_long);
+        vectors.broadcast(in.dtype());
         vectors.know(in, vectors.keep());
     }
 
@@ -224,7 +226,7 @@ final class RowLoop {
     /** Stores the first lane of a vector; vector and address are on the stack. */
     private void storeFirst(DType dtype) {
         vectors.masked(firstLane);
-        vectors.access("store" + dtype, ConstantDescs.CD_void, VectorCode.type(dtype), ConstantDescs.CD_long);
+        vectors.store(dtype);
         vectors.masked(VectorCode.NONE);
     }
 
@@ -285,9 +287,7 @@ final class RowLoop {
 
     /** Computes what a phase stores and folds, of the elements from the index on. */
     private void emitBody(Map<RowProgram.Fold, int[]> lanes, int end) {
-        List<Expr> values = new ArrayList<>();
-        phase.stores().forEach(store -> values.add(VectorCode.stored(store.value())));
-        phase.folds().forEach(fold -> values.add(fold.value()));
+        List<Expr> values = values();
         for (int i = 0; i < VECTORS; i++) {
             int mask = begin(i, end);
             vectors.beginBody(values);
@@ -300,7 +300,7 @@ final class RowLoop {
                 DType dtype = store.value().dtype();
                 code.aload(results.removeFirst());
                 address(store.operand(), dtype);
-                vectors.access("store" + dtype, ConstantDescs.CD_void, VectorCode.type(dtype), ConstantDescs.CD_long);
+                vectors.store(dtype);
             }
             for (RowProgram.Fold fold : phase.folds()) {
                 code.aload(lanes.get(fold)[i]);
@@ -319,8 +319,7 @@ final class RowLoop {
             return VectorCode.NONE;
         }
         code.iload(index).loadConstant(offset).iadd().iload(end);
-        vectors.lanes("first", VectorCode.MASK, ConstantDescs.CD_int, ConstantDescs.CD_int);
-        int mask = vectors.keep();
+        int mask = vectors.first();
         vectors.masked(mask);
         return mask;
     }
@@ -330,7 +329,7 @@ final class RowLoop {
         if (mask == VectorCode.NONE) {
             code.aload(value);
         } else {
-            vectors.broadcast(identity(fold));
+            vectors.broadcast(Reduction.identity(fold.kind()));
             code.aload(value).aload(mask);
             vectors.blend();
         }
@@ -338,7 +337,7 @@ final class RowLoop {
 
     private void load(Expr.Input in) {
         address(in.index(), in.dtype());
-        vectors.access("load" + in.dtype(), VectorCode.type(in.dtype()), ConstantDescs.CD_long);
+        vectors.load(in.dtype());
     }
 
     private void address(int operand, DType dtype) {
@@ -354,21 +353,11 @@ final class RowLoop {
         return fold.kind() == Reduce.Kind.MAX || fold.kind() == Reduce.Kind.MIN;
     }
 
-    private static float identity(RowProgram.Fold fold) {
-        return switch (fold.kind()) {
-            case SUM -> 0;
-            case PROD -> 1;
-            case MAX -> Float.NEGATIVE_INFINITY;
-            case MIN -> Float.POSITIVE_INFINITY;
-            default -> throw new IllegalStateException("row loop: " + fold.kind());
-        };
-    }
-
     /** New locals that hold all lanes of a fold of nothing. */
     private int[] identities(RowProgram.Fold fold) {
         int[] locals = new int[VECTORS];
         for (int i = 0; i < VECTORS; i++) {
-            vectors.broadcast(identity(fold));
+            vectors.broadcast(Reduction.identity(fold.kind()));
             locals[i] = vectors.keep();
         }
         return locals;
@@ -376,12 +365,7 @@ final class RowLoop {
 
     /** Combines the two vectors on the stack. */
     private void combine(RowProgram.Fold fold) {
-        vectors.binary(switch (fold.kind()) {
-            case SUM -> Expr.BinaryOp.ADD;
-            case PROD -> Expr.BinaryOp.MUL;
-            case MAX -> Expr.BinaryOp.MAX;
-            default -> Expr.BinaryOp.MIN;
-        });
+        vectors.binary(Reduction.combining(fold.kind()));
     }
 
     /** Pushes a vector whose every lane is the combination of all lanes: halves with halves, as {@link Reduction} says. */
@@ -416,7 +400,7 @@ final class RowLoop {
                 int mask = begin(i, rest);
                 address(partials(), DType.F32);
                 code.loadConstant((long) which * MOST_CHUNKS * DType.F32.bytes()).ladd();
-                vectors.access("loadF32", VectorCode.FLOATS, ConstantDescs.CD_long);
+                vectors.load(DType.F32);
                 int value = vectors.keep();
                 code.aload(lanes[i]);
                 take(fold, value, mask);

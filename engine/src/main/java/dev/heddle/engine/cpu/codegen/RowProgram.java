@@ -148,7 +148,7 @@ public final class RowProgram {
                 if (!(step.op() instanceof Elementwise) && !(step.op() instanceof Reduce)) {
                     throw new DoesNotFit();
                 }
-                long inner = domain(step).elements() / count;
+                long inner = step.domain().elements() / count;
                 if (inner > LONGEST || inner > 1 && n > 1 && inner != n) {
                     throw new DoesNotFit();
                 }
@@ -175,10 +175,6 @@ public final class RowProgram {
                 first += step.inputs().size() + step.outputs().size();
             }
             return finish();
-        }
-
-        private static Shape domain(Step step) {
-            return step.op() instanceof Reduce ? step.inputs().getFirst().layout().shape() : step.outputs().getFirst().layout().shape();
         }
 
         private void walk(Step step, int leading) throws DoesNotFit {
@@ -237,7 +233,7 @@ public final class RowProgram {
             int output = first + step.inputs().size();
             Reduce.Kind kind = reduce.kind() == Reduce.Kind.MEAN ? Reduce.Kind.SUM : reduce.kind();
             boolean combines = kind == Reduce.Kind.SUM || kind == Reduce.Kind.PROD || kind == Reduce.Kind.MAX || kind == Reduce.Kind.MIN;
-            Shape shape = domain(step);
+            Shape shape = step.domain();
             long folded = reduce.axes().stream().mapToLong(shape::dim).reduce(1, (a, b) -> a * b);
             if (!combines || folded != n || !walks.get(output).single || !e.dtype().isFloat() || !Program.isVector(e.dtype())) {
                 throw new DoesNotFit();
@@ -245,11 +241,8 @@ public final class RowProgram {
             int phase = phase(e, step);
             int folds = numbers++;
             phase(phase).folds.add(new Fold(kind, resolve(e, step, first, phase).cast(DType.F32), folds));
-            Expr result = new Expr.Input(number(folds), DType.F32);
-            if (reduce.kind() == Reduce.Kind.MEAN) {
-                result = new Expr.Binary(Expr.BinaryOp.DIV, result, Expr.constant(folded, DType.F32));
-            }
-            number(result.cast(operands.get(output).layout().dtype()), phase + 1, output);
+            Expr result = Reduction.result(reduce.kind(), new Expr.Input(number(folds), DType.F32), folded, operands.get(output).layout().dtype());
+            number(result, phase + 1, output);
         }
 
         /** Adds every row to one of the lanes of a block of rows, which then are a row of scratch memory that is read and written. */
@@ -257,23 +250,16 @@ public final class RowProgram {
             Expr e = Program.simplify(reduced(step));
             int output = first + step.inputs().size();
             long count = call.rows().count();
-            long planeRows = lastRun(domain(step), reduce.axes());
+            long planeRows = lastRun(step.domain(), reduce.axes());
             boolean fits = n <= WIDEST && planeRows <= MOST && count / planeRows <= Reduction.CHUNK && !walks.get(output).single
                     && e.dtype().isFloat() && Program.isVector(e.dtype()) && (columns.isEmpty() || columns.getFirst().planeRows() == planeRows);
             if (!fits) {
                 throw new DoesNotFit();
             }
-            Expr.BinaryOp combine = switch (reduce.kind()) {
-                case SUM, MEAN -> Expr.BinaryOp.ADD;
-                case PROD -> Expr.BinaryOp.MUL;
-                case MAX -> Expr.BinaryOp.MAX;
-                case MIN -> Expr.BinaryOp.MIN;
-                default -> throw new DoesNotFit();
-            };
             int phase = phase(e, step);
             int lanes = operands.size() + columns.size();
             Expr value = resolve(e, step, first, phase).cast(DType.F32);
-            phase(phase).stores.add(new Store(lanes, new Expr.Binary(combine, new Expr.Input(lanes, DType.F32), value)));
+            phase(phase).stores.add(new Store(lanes, new Expr.Binary(Reduction.combining(reduce.kind()), new Expr.Input(lanes, DType.F32), value)));
             columns.add(new ColumnFold(reduce.kind(), lanes, output, operands.get(output).layout().dtype(), count, planeRows, n));
         }
 

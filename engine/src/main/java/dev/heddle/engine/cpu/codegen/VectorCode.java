@@ -84,7 +84,7 @@ final class VectorCode {
     }
 
     /** The type of values of a dtype. */
-    static ClassDesc type(DType dtype) {
+    private static ClassDesc type(DType dtype) {
         return dtype == DType.BOOL ? MASK : FLOATS;
     }
 
@@ -105,8 +105,28 @@ final class VectorCode {
         Inliner.lanes(code, name, MethodTypeDesc.of(result, parameters));
     }
 
-    /** Inserts a method of {@link Lanes} that reads or writes memory. */
-    void access(String name, ClassDesc result, ClassDesc... parameters) {
+    /** Turns the address on the stack into what is there. */
+    void load(DType dtype) {
+        access("load" + dtype, type(dtype), ConstantDescs.CD_long);
+    }
+
+    /** Stores the value at the address, which are on the stack. */
+    void store(DType dtype) {
+        access("store" + dtype, ConstantDescs.CD_void, type(dtype), ConstantDescs.CD_long);
+    }
+
+    /** Turns the address on the stack into a vector of what is there. */
+    void broadcast(DType dtype) {
+        lanes("broadcast" + dtype, type(dtype), ConstantDescs.CD_long);
+    }
+
+    /** Puts a mask into a new local: of as many lanes as the second int on the stack is above the first. */
+    int first() {
+        lanes("first", MASK, ConstantDescs.CD_int, ConstantDescs.CD_int);
+        return keep();
+    }
+
+    private void access(String name, ClassDesc result, ClassDesc... parameters) {
         if (mask == NONE) {
             lanes(name, result, parameters);
         } else {

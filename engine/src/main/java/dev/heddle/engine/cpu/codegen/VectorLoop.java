@@ -5,7 +5,6 @@ import dev.heddle.engine.DType;
 import dev.heddle.engine.op.Expr;
 import java.lang.classfile.CodeBuilder;
 import java.lang.classfile.TypeKind;
-import java.lang.constant.ConstantDescs;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -53,7 +52,7 @@ final class VectorLoop {
         used.forEach((input, e) -> {
             if (key.repeated().get(input)) {
                 code.lload(pointers.get(input));
-                vectors.lanes("broadcast" + e.dtype(), VectorCode.type(e.dtype()), ConstantDescs.CD_long);
+                vectors.broadcast(e.dtype());
                 vectors.know(e, vectors.keep());
             }
         });
@@ -68,15 +67,14 @@ final class VectorLoop {
         if (key.rest()) {
             Loops.loop(code, index, Loops.N, VectorCode.LANES, () -> {
                 code.iload(index).iload(Loops.N);
-                vectors.lanes("first", VectorCode.MASK, ConstantDescs.CD_int, ConstantDescs.CD_int);
-                emitBody(vectors.keep());
+                emitBody(vectors.first());
             });
         }
     }
 
     private void load(Expr.Input in) {
         Loops.address(code, pointers.get(in.index()), index, in.dtype().bytes());
-        vectors.access("load" + in.dtype(), VectorCode.type(in.dtype()), ConstantDescs.CD_long);
+        vectors.load(in.dtype());
     }
 
     /** Computes all outputs of the elements from {@code index} on, then stores them. */
@@ -92,7 +90,7 @@ final class VectorLoop {
             DType dtype = key.outputs().get(i).dtype();
             code.aload(results.get(i));
             Loops.address(code, pointers.get(inputs + i), index, dtype.bytes());
-            vectors.access("store" + dtype, ConstantDescs.CD_void, VectorCode.type(dtype), ConstantDescs.CD_long);
+            vectors.store(dtype);
         }
         vectors.masked(VectorCode.NONE);
     }
