@@ -76,7 +76,7 @@ class VectorMathTest {
 
     @Test
     void errorFunction() {
-        check("erf", VectorMath::erf, ScalarMath::erf, -4.5f, 4.5f, 1.2);
+        check("erf", VectorMath::erf, ScalarMath::erf, -4.5f, 4.5f, 2.2);
     }
 
     @Test
