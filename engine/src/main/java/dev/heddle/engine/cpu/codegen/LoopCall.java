@@ -14,7 +14,7 @@ public final class LoopCall {
     public static final int PIECE = 256;
 
     private static final int YOUNG = 2000;
-    private static final int TIMED = 64; // every so many calls
+    private static final int TIMED = 16; // every so many calls
     private static final int SLOW_NANOS = 20; // an element; compiled loops take up to 5
     private static final int SLOW_CALL_NANOS = 2000;
     private static final int PATIENCE = 3; // slow calls in a row: one may have been interrupted, or compiling takes its time

@@ -28,18 +28,21 @@ import java.util.stream.Stream;
 final class RowLoop {
     private static final ClassDesc MATH = ClassDesc.of("java.lang.Math");
     private static final int VECTORS = FloatReduction.LANES / VectorCode.LANES; // that hold all lanes of a reduction
+    private static final int EXTREMES = 4; // vectors of maxima: one would wait a dozen cycles for itself, and their order does not matter
+    // Bytes of a method that is not divided, and of a body that may be there twice: the virtual machine's first compiler gives up on about 900.
+    private static final int LARGE = 600;
+    private static final int SMALL = 250;
     static final int MOST_CHUNKS = RowProgram.LONGEST / Reduction.CHUNK;
 
     /**
      * What distinguishes such loops.
      *
      * @param single for each operand, whether it has one element a row
-     * @param whole whether there are as many elements as a reduction has lanes
-     * @param rest whether their number is no multiple of that
+     * @param rest whether the number of elements is no multiple of a reduction's lanes
      * @param blocks whether there are several blocks
      * @param chunks how many chunks there are if several, else 0
      */
-    record Key(List<RowProgram.Phase> phases, List<Boolean> single, boolean whole, boolean rest, boolean blocks, int chunks) implements Loops.Key {
+    record Key(List<RowProgram.Phase> phases, List<Boolean> single, boolean rest, boolean blocks, int chunks) implements Loops.Key {
         @Override
         public void emit(ClassDesc self, CodeBuilder code) {
             Map<Integer, Integer> pointers = new TreeMap<>();
@@ -88,7 +91,6 @@ final class RowLoop {
     private final int n; // a local
     private final int index;
     private final int firstLane; // a mask
-    private int offset; // of the vector that is run over, behind the index
 
     private RowLoop(CodeBuilder code, Key key, RowProgram.Phase phase, Map<Integer, Integer> pointers, int constants, int n) {
         this.code = code;
@@ -104,12 +106,14 @@ final class RowLoop {
 
     static Key key(List<RowProgram.Phase> phases, List<Boolean> single, int n) {
         int chunks = (n + Reduction.CHUNK - 1) / Reduction.CHUNK;
-        return new Key(phases, single, n >= FloatReduction.LANES, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
+        return new Key(phases.stream().flatMap(RowLoop::methods).toList(), single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
     }
 
-    /** How often the code of an expression appears, for rows of {@code n} elements. */
-    static int copies(int n) {
-        return VECTORS * ((n >= FloatReduction.LANES ? 1 : 0) + (n % FloatReduction.LANES != 0 ? 1 : 0));
+    /** A phase as one method, or as one for its numbers and one for the elements. */
+    private static Stream<RowProgram.Phase> methods(RowProgram.Phase phase) {
+        boolean one = phase.numbers().isEmpty() || phase.stores().isEmpty() && phase.folds().isEmpty() || Program.codeBytes(phase.expressions()) <= LARGE;
+        return one ? Stream.of(phase)
+                : Stream.of(new RowProgram.Phase(phase.numbers(), List.of(), List.of()), new RowProgram.Phase(List.of(), phase.stores(), phase.folds()));
     }
 
     /** The operands that a phase needs, ascending, then the rows of numbers and of chunks. */
@@ -173,7 +177,7 @@ final class RowLoop {
         phase.folds().forEach(fold -> lanes.put(fold, identities(fold)));
         code.iconst_0().istore(index);
         if (sums.isEmpty() || !key.blocks) {
-            emitElements(n, key.whole, key.rest, end -> emitBody(lanes, end));
+            emitElements(n, lanes);
         } else if (key.chunks == 0) {
             emitBlocks(n, sums, lanes);
         } else {
@@ -255,9 +259,9 @@ final class RowLoop {
         sums.forEach(fold -> totals.put(fold, identities(fold)));
         forParts(limit, Reduction.BLOCK, blockEnd -> {
             sums.forEach(fold -> lanes.put(fold, identities(fold)));
-            emitElements(blockEnd, key.whole, key.rest, end -> emitBody(lanes, end));
+            emitElements(blockEnd, lanes);
             sums.forEach(fold -> {
-                for (int i = 0; i < VECTORS; i++) {
+                for (int i = 0; i < totals.get(fold).length; i++) {
                     code.aload(totals.get(fold)[i]).aload(lanes.get(fold)[i]);
                     combine(fold);
                     code.astore(totals.get(fold)[i]);
@@ -267,29 +271,10 @@ final class RowLoop {
         lanes.putAll(totals);
     }
 
-    /**
-     * Runs to an end, by as many elements at once as there are lanes.
-     *
-     * @param whole whether there can be so many
-     * @param rest whether fewer can be left
-     * @param body given the end if it must be heeded, else {@link VectorCode#NONE}
-     */
-    private void emitElements(int end, boolean whole, boolean rest, IntConsumer body) {
-        if (whole) {
-            int limit = code.allocateLocal(TypeKind.INT);
-            code.iload(end).loadConstant(-FloatReduction.LANES).iand().istore(limit);
-            Loops.loop(code, index, limit, FloatReduction.LANES, () -> body.accept(VectorCode.NONE));
-        }
-        if (rest) {
-            Loops.loop(code, index, end, FloatReduction.LANES, () -> body.accept(end));
-        }
-    }
-
-    /** Computes what a phase stores and folds, of the elements from the index on. */
-    private void emitBody(Map<RowProgram.Fold, int[]> lanes, int end) {
+    /** Runs to an end, vector by vector. */
+    private void emitElements(int end, Map<RowProgram.Fold, int[]> lanes) {
         List<Expr> values = values();
-        for (int i = 0; i < VECTORS; i++) {
-            int mask = begin(i, end);
+        forVectors(end, key.rest, Program.codeBytes(values) <= SMALL, mask -> {
             vectors.beginBody(values);
             List<Integer> results = new ArrayList<>();
             for (Expr value : values) {
@@ -303,29 +288,42 @@ final class RowLoop {
                 vectors.store(dtype);
             }
             for (RowProgram.Fold fold : phase.folds()) {
-                code.aload(lanes.get(fold)[i]);
-                take(fold, results.removeFirst(), mask);
-                combine(fold);
-                code.astore(lanes.get(fold)[i]);
+                take(fold, lanes.get(fold), results.removeFirst(), mask);
             }
-            vectors.masked(VectorCode.NONE);
+        });
+    }
+
+    /**
+     * {@code for (; index < end; index += vector) body} up to the end of the last vectors that hold all lanes of a reduction. If a rest can be
+     * left, the body is given a mask.
+     *
+     * @param small whether the body may be there twice, to spare whole vectors the mask
+     */
+    private void forVectors(int end, boolean rest, boolean small, IntConsumer body) {
+        int whole = end;
+        if (rest) {
+            whole = code.allocateLocal(TypeKind.INT);
+            code.iload(end).loadConstant(-FloatReduction.LANES).iand().istore(whole);
+        }
+        if (!rest || small) {
+            Loops.loop(code, index, whole, VectorCode.LANES, () -> body.accept(VectorCode.NONE));
+        }
+        if (rest) {
+            int last = code.allocateLocal(TypeKind.INT);
+            code.iload(end).loadConstant(FloatReduction.LANES - 1).iadd().loadConstant(-FloatReduction.LANES).iand().istore(last);
+            Loops.loop(code, index, last, VectorCode.LANES, () -> {
+                code.iload(index).iload(end);
+                int mask = vectors.first();
+                vectors.masked(mask);
+                body.accept(mask);
+                vectors.masked(VectorCode.NONE);
+            });
         }
     }
 
-    /** Turns to one of the vectors that are run over at once; returns the local of its mask. */
-    private int begin(int vector, int end) {
-        offset = vector * VectorCode.LANES;
-        if (end == VectorCode.NONE) {
-            return VectorCode.NONE;
-        }
-        code.iload(index).loadConstant(offset).iadd().iload(end);
-        int mask = vectors.first();
-        vectors.masked(mask);
-        return mask;
-    }
-
-    /** Pushes a vector to be folded, with the identity where its mask is not set. */
-    private void take(RowProgram.Fold fold, int value, int mask) {
+    /** Combines a vector with the lanes that are next, which then are the last: so one body of a loop serves all. */
+    private void take(RowProgram.Fold fold, int[] lanes, int value, int mask) {
+        code.aload(lanes[0]);
         if (mask == VectorCode.NONE) {
             code.aload(value);
         } else {
@@ -333,6 +331,11 @@ final class RowLoop {
             code.aload(value).aload(mask);
             vectors.blend();
         }
+        combine(fold);
+        for (int i = 1; i < lanes.length; i++) {
+            code.aload(lanes[i]).astore(lanes[i - 1]);
+        }
+        code.astore(lanes[lanes.length - 1]);
     }
 
     private void load(Expr.Input in) {
@@ -342,9 +345,6 @@ final class RowLoop {
 
     private void address(int operand, DType dtype) {
         Loops.address(code, pointers.get(operand), index, dtype.bytes());
-        if (offset > 0) {
-            code.loadConstant((long) offset * dtype.bytes()).ladd();
-        }
     }
 
     // ---- folds
@@ -353,10 +353,10 @@ final class RowLoop {
         return fold.kind() == Reduce.Kind.MAX || fold.kind() == Reduce.Kind.MIN;
     }
 
-    /** New locals that hold all lanes of a fold of nothing. */
+    /** New locals for the lanes of a fold, of nothing so far. */
     private int[] identities(RowProgram.Fold fold) {
-        int[] locals = new int[VECTORS];
-        for (int i = 0; i < VECTORS; i++) {
+        int[] locals = new int[isExtreme(fold) ? EXTREMES : VECTORS];
+        for (int i = 0; i < locals.length; i++) {
             vectors.broadcast(Reduction.identity(fold.kind()));
             locals[i] = vectors.keep();
         }
@@ -371,7 +371,7 @@ final class RowLoop {
     /** Pushes a vector whose every lane is the combination of all lanes: halves with halves, as {@link Reduction} says. */
     private void acrossLanes(RowProgram.Fold fold, int[] lanes) {
         int[] locals = lanes;
-        for (int half = VECTORS / 2; half > 0; half /= 2) {
+        for (int half = lanes.length / 2; half > 0; half /= 2) {
             int[] combined = new int[half];
             for (int i = 0; i < half; i++) {
                 code.aload(locals[i]).aload(locals[i + half]);
@@ -395,19 +395,11 @@ final class RowLoop {
         int[] lanes = identities(fold);
         int end = code.allocateLocal(TypeKind.INT);
         code.loadConstant(key.chunks).istore(end).iconst_0().istore(index);
-        emitElements(end, key.chunks >= FloatReduction.LANES, key.chunks % FloatReduction.LANES != 0, rest -> {
-            for (int i = 0; i < VECTORS; i++) {
-                int mask = begin(i, rest);
-                address(partials(), DType.F32);
-                code.loadConstant((long) which * MOST_CHUNKS * DType.F32.bytes()).ladd();
-                vectors.load(DType.F32);
-                int value = vectors.keep();
-                code.aload(lanes[i]);
-                take(fold, value, mask);
-                combine(fold);
-                code.astore(lanes[i]);
-                vectors.masked(VectorCode.NONE);
-            }
+        forVectors(end, key.chunks % FloatReduction.LANES != 0, false, mask -> {
+            address(partials(), DType.F32);
+            code.loadConstant((long) which * MOST_CHUNKS * DType.F32.bytes()).ladd();
+            vectors.load(DType.F32);
+            take(fold, lanes, vectors.keep(), mask);
         });
         return lanes;
     }

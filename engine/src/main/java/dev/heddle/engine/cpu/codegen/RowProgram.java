@@ -401,7 +401,7 @@ public final class RowProgram {
             List<Expr> expressions = new ArrayList<>();
             for (Phase phase : phases) {
                 phase.expressions().forEach(e -> expressions.add(renumbered(e, all.size())));
-                if (Program.codeBytes(phase.expressions()) * RowLoop.copies(n) > LARGEST) {
+                if (Program.codeBytes(phase.expressions()) > LARGEST) {
                     throw new DoesNotFit();
                 }
             }
