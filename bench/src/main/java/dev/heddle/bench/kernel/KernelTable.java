@@ -22,11 +22,11 @@ import java.util.stream.IntStream;
 /**
  * Of the batches of all processes together, a row has {@code us} (the median), {@code us_min} and {@code us_max}, and in {@code fork_us} the median
  * of each process; {@code host_us, runs, error, bytes, flops, gb_per_s, gflop_per_s}; {@code percent_of_ceiling}, of the copy bandwidth or the
- * speed of a large product of its dtype, the best that any process measured, whichever allows less ({@code ceiling}). Where memory is the limit,
- * {@code ordinary_copy_gb_per_s} is the median of the ordinary copies that followed the batches, and {@code percent_of_copy} the median over
- * the batches of the kernel's bandwidth relative to that of the copy after it. With a peer, {@code ratio} is the median over the batches of
- * its time over ours, with {@code ratio_min, ratio_max} and {@code fork_ratio}; {@code libtorch_us} is the median of its times. What failed in one
- * process has {@code failure}.
+ * speed of a large product of its dtype, the best that any process measured, whichever allows less ({@code ceiling}). Where every process
+ * found memory the limit, {@code ordinary_copy_gb_per_s} is the median of the ordinary copies that followed the batches, and
+ * {@code percent_of_copy} the median over the batches of the kernel's bandwidth relative to that of the copy after it. With a peer,
+ * {@code ratio} is the median over the batches of its time over ours, with {@code ratio_min, ratio_max} and {@code fork_ratio};
+ * {@code libtorch_us} is the median of its times. What failed in one process has {@code failure}.
  */
 final class KernelTable {
     private final PrintStream out;
