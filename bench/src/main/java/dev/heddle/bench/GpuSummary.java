@@ -125,19 +125,21 @@ final class GpuSummary {
         if (cases.isEmpty()) {
             return;
         }
-        line("%n## Kernels%n%nMedians; bytes are those that must move, the share is of the copy bandwidth. Ratio: PyTorch's best time over ours.%n");
-        line("| case | us | spread | GB/s | share | TFLOP/s | host us | PyTorch eager us | compiled us | ratio |%n|---|---|---|---|---|---|---|---|---|---|");
+        line("%n## Kernels%n%nMedians; bytes are those that must move, the share is of the copy bandwidth, and of what our own copy came to beside"
+                + " the kernel. Ratio: PyTorch's best time over ours.%n");
+        line("| case | us | spread | GB/s | share | of our copy | TFLOP/s | host us | PyTorch eager us | compiled us | ratio |%n|---|---|---|---|---|---|---|---|---|---|---|");
         for (Map.Entry<String, JsonNode> entry : cases.properties()) {
             JsonNode ours = entry.getValue();
             if (ours.has("failure")) {
-                line("| %s | failed: %s |||||||||", entry.getKey(), ours.get("failure").asText().replace("|", "\\|").lines().findFirst().orElse(""));
+                line("| %s | failed: %s ||||||||||", entry.getKey(), ours.get("failure").asText().replace("|", "\\|").lines().findFirst().orElse(""));
                 continue;
             }
             double us = ours.path("us").asDouble(Double.NaN);
             JsonNode peer = numbers("bench_torch").path("cases").path(entry.getKey());
-            line("| %s | %s | %s - %s | %s | %s | %s | %s | %s | %s | %s |", entry.getKey(), number(us, 1), number(ours.path("us_min").asDouble(), 1),
+            line("| %s | %s | %s - %s | %s | %s | %s | %s | %s | %s | %s | %s |", entry.getKey(), number(us, 1), number(ours.path("us_min").asDouble(), 1),
                     number(ours.path("us_max").asDouble(), 1), number(ours.path("gb_per_s").asDouble(), 0),
-                    number(ours.path("gb_per_s").asDouble() / copy, 2), number(ours.path("gflop_per_s").asDouble() / 1e3, 1),
+                    number(ours.path("gb_per_s").asDouble() / copy, 2), number(ours.path("percent_of_copy").asDouble(Double.NaN) / 100, 2),
+                    number(ours.path("gflop_per_s").asDouble() / 1e3, 1),
                     number(ours.path("host_us").asDouble(), 1), number(median(peer.path("eager_us")), 1), number(median(peer.path("compile_us")), 1),
                     number(ratio(entry.getKey()), 2));
         }

@@ -21,12 +21,18 @@ import java.util.stream.Stream;
  * on all threads: one large piece a thread, for which the JDK's copy writes past the caches and so spares the read that an ordinary write
  * to memory begins with; pieces of 1 MiB; and the engine's own loop. On a GPU it is the better of the driver's copy and the engine's.
  */
-final class Ceilings {
+final class Ceilings implements AutoCloseable {
     private static final int REPEATS = 7;
     private static final long PIECE = 1 << 20;
 
     private final Device device;
     private final boolean quick;
+    private final Stopwatch watch;
+    private final long bytes;
+    private final Tensor x;
+    private final long from; // on the CPU, of the host's copies
+    private final long to;
+    private final Runnable ordinary;
     private final double copy;
     private final double ordinaryCopy;
     private final Map<DType, Double> matmul = new EnumMap<>(DType.class);
@@ -34,11 +40,28 @@ final class Ceilings {
     Ceilings(Device device, boolean quick) {
         this.device = device;
         this.quick = quick;
-        long bytes = quick ? 1 << 20 : Math.max(128L << 20, 4 * lastLevelCache(device));
+        watch = new Stopwatch(device);
+        bytes = quick ? 1 << 20 : Math.max(128L << 20, 4 * lastLevelCache(device));
         boolean cpu = device.type() == Device.Type.CPU;
-        double engine = engineCopy(bytes);
-        ordinaryCopy = cpu ? Math.max(engine, hostCopy(bytes, PIECE)) : engine;
-        copy = Math.max(ordinaryCopy, cpu ? hostCopy(bytes, bytes / WorkerPool.shared().threads()) : GpuInfo.copyBandwidth(bytes));
+        x = KernelCase.randn(1, DType.F32, bytes / 4);
+        Runnable engine = () -> x.add(0).eval().close();
+        double engineCopy = 2.0 * bytes / best(engine) / 1e9;
+        if (cpu) {
+            from = NativeMemory.allocate(bytes);
+            to = NativeMemory.allocate(bytes);
+            Memory.fill(from, bytes, (byte) 1);
+            Memory.fill(to, bytes, (byte) 2);
+            double pieces = 2.0 * bytes / best(() -> hostCopy(PIECE)) / 1e9;
+            ordinary = pieces > engineCopy ? () -> hostCopy(PIECE) : engine;
+            ordinaryCopy = Math.max(engineCopy, pieces);
+            copy = Math.max(ordinaryCopy, 2.0 * bytes / best(() -> hostCopy(bytes / WorkerPool.shared().threads())) / 1e9);
+        } else {
+            from = 0;
+            to = 0;
+            ordinary = engine;
+            ordinaryCopy = engineCopy;
+            copy = Math.max(ordinaryCopy, GpuInfo.copyBandwidth(bytes));
+        }
     }
 
     /** Bytes read and written a second, in 1e9. */
@@ -49,6 +72,16 @@ final class Ceilings {
     /** The same without the ways that write past the caches, or on a GPU the driver's: what a kernel can come to. */
     double ordinaryCopy() {
         return ordinaryCopy;
+    }
+
+    /** What ordinary copies come to at this moment: bytes a second, in 1e9. @param amount about how many bytes to read and write */
+    double ordinaryCopyNow(double amount) {
+        long copies = Math.max(1, Math.round(amount / (2.0 * bytes)));
+        return 2.0 * bytes * copies / 1e9 / watch.seconds(() -> {
+            for (long i = 0; i < copies; i++) {
+                ordinary.run();
+            }
+        });
     }
 
     /** Operations a second, in 1e9, of a large product; measured when it is first asked for. */
@@ -68,15 +101,8 @@ final class Ceilings {
         }
     }
 
-    private double engineCopy(long bytes) {
-        try (Tensor x = KernelCase.randn(1, DType.F32, bytes / 4)) {
-            return 2.0 * bytes / best(() -> x.add(0).eval().close()) / 1e9;
-        }
-    }
-
     /** The least seconds of a few series. */
     private double best(Runnable work) {
-        Stopwatch watch = new Stopwatch(device);
         double best = Double.POSITIVE_INFINITY;
         for (int i = 0; i < REPEATS; i++) {
             best = Math.min(best, watch.seconds(work));
@@ -84,16 +110,15 @@ final class Ceilings {
         return best;
     }
 
-    private double hostCopy(long bytes, long piece) {
-        long from = NativeMemory.allocate(bytes);
-        long to = NativeMemory.allocate(bytes);
-        try {
-            Memory.fill(from, bytes, (byte) 1);
-            Memory.fill(to, bytes, (byte) 2);
-            int pieces = (int) ((bytes + piece - 1) / piece);
-            return 2.0 * bytes / best(() -> WorkerPool.shared().parallelFor(pieces, i ->
-                    Memory.copy(from + i * piece, to + i * piece, Math.min(piece, bytes - i * piece)))) / 1e9;
-        } finally {
+    private void hostCopy(long piece) {
+        int pieces = (int) ((bytes + piece - 1) / piece);
+        WorkerPool.shared().parallelFor(pieces, i -> Memory.copy(from + i * piece, to + i * piece, Math.min(piece, bytes - i * piece)));
+    }
+
+    @Override
+    public void close() {
+        x.close();
+        if (from != 0) {
             NativeMemory.free(from, bytes);
             NativeMemory.free(to, bytes);
         }

@@ -37,20 +37,16 @@ public final class KernelPeer implements AutoCloseable {
      * @return false if it has none for libtorch
      * @throws IllegalStateException if it computes something else
      */
-    boolean prepare(String name, int sets, String digest, double tolerance) {
+    boolean prepare(String name, int sets, Digest digest, double tolerance) {
         String answer = ask("case " + sets + " " + name);
         if (answer.equals("none")) {
             return false;
         }
         String[] words = answer.split(" ");
         layout = words[0];
-        double[] ours = numbers(digest);
-        double[] theirs = numbers(words[1]);
-        // n, sum, root of the mean square; of random errors the sum has the root of n
-        boolean same = ours[0] == theirs[0] && Math.abs(ours[2] - theirs[2]) <= tolerance * ours[2]
-                && Math.abs(ours[1] - theirs[1]) <= 10 * tolerance * ours[2] * Math.sqrt(ours[0]);
-        if (!same) {
-            throw new IllegalStateException("libtorch computes something else: count, sum, root mean square " + words[1] + ", here " + digest);
+        Digest theirs = Digest.parse(words[1]);
+        if (!digest.agrees(theirs, tolerance)) {
+            throw new IllegalStateException("libtorch computes something else: count, sum, root mean square " + theirs + ", here " + digest);
         }
         return true;
     }
@@ -80,21 +76,6 @@ public final class KernelPeer implements AutoCloseable {
         } catch (IOException e) {
             throw new IllegalStateException(e.getMessage(), e);
         }
-    }
-
-    /** How many numbers, their sum, and the root of their mean square. */
-    static String digest(double[] values) {
-        double sum = 0;
-        double squares = 0;
-        for (double value : values) {
-            sum += value;
-            squares += value * value;
-        }
-        return values.length + "," + sum + "," + Math.sqrt(squares / values.length);
-    }
-
-    private static double[] numbers(String digest) {
-        return List.of(digest.split(",")).stream().mapToDouble(Double::parseDouble).toArray();
     }
 
     @Override

@@ -1,7 +1,6 @@
 // heddle bench kernels
 package dev.heddle.bench.kernel;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.heddle.engine.Device;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -20,6 +19,8 @@ import picocli.CommandLine.Spec;
 /** {@code heddle bench kernels}: exit status 1 if a kernel failed. */
 @Command(name = "kernels", mixinStandardHelpOptions = true, description = "Checks and times kernels on a device, beside its ceilings.")
 public final class KernelsCommand implements Callable<Integer> {
+    private static final int MOST_FORKS = 100;
+
     @Spec
     private CommandSpec spec;
 
@@ -34,6 +35,10 @@ public final class KernelsCommand implements Callable<Integer> {
 
     @Option(names = "--peer", paramLabel = "NAME", description = "libtorch: times the same there, in turns, in a process of its own; CPU only.")
     private String peer;
+
+    @Option(names = "--forks", paramLabel = "N", description = "How many processes, one behind the other, run all cases; default: 3, on a GPU and with"
+            + " --quick 1.")
+    private Integer forks;
 
     @Option(names = "--quick", description = "Small sizes and few runs, to see that everything runs.")
     private boolean quick;
@@ -50,14 +55,26 @@ public final class KernelsCommand implements Callable<Integer> {
         if (peer != null && on.type() != Device.Type.CPU) {
             throw bad("--peer libtorch: runs on the CPU only, not on " + on);
         }
-        List<KernelCase> cases = cases(on);
-        Device.use(on);
-        KernelBench bench = new KernelBench(on).quick(quick).save(json);
-        ObjectNode results;
-        try (KernelPeer libtorch = peer == null ? null : new KernelPeer(quick)) {
-            results = bench.beside(libtorch).run(cases);
+        List<String> cases = cases(on);
+        int processes = forks != null ? forks : quick || on.type() != Device.Type.CPU ? 1 : 3;
+        if (processes < 1 || processes > MOST_FORKS) {
+            throw bad("--forks: expected 1 to " + MOST_FORKS + ", got " + processes);
         }
-        return KernelBench.failed(results) ? 1 : 0;
+        KernelTable table = new KernelTable(System.out, json, processes);
+        for (int i = 1; i <= processes; i++) {
+            try (KernelFork fork = new KernelFork(on, quick, processes, peer != null)) {
+                table.begin(fork.begin());
+                for (String name : cases) {
+                    if (!table.failed(name)) {
+                        if (i < processes) { // the last one's rows are printed
+                            System.err.println("process " + i + " of " + processes + ": " + name);
+                        }
+                        table.add(name, fork.measure(name, table.known(name)));
+                    }
+                }
+            }
+        }
+        return KernelTable.anyFailed(table.end()) ? 1 : 0;
     }
 
     private Device device() {
@@ -68,15 +85,16 @@ public final class KernelsCommand implements Callable<Integer> {
         }
     }
 
-    private List<KernelCase> cases(Device on) {
+    private List<String> cases(Device on) {
         try {
             Pattern pattern = Pattern.compile(filter == null ? "" : filter);
             List<String> all = names.isEmpty() ? StandardCases.names(on, quick) : names;
-            List<String> chosen = all.stream().filter(name -> pattern.matcher(name).find()).toList();
+            List<String> chosen = all.stream().filter(name -> pattern.matcher(name).find()).distinct().toList();
             if (chosen.isEmpty()) {
                 throw bad("--filter: none of the cases matches '" + filter + "'; they are " + String.join(", ", all));
             }
-            return chosen.stream().map(StandardCases::of).toList();
+            chosen.forEach(StandardCases::of); // which refuses what it does not know
+            return chosen;
         } catch (PatternSyntaxException e) {
             throw bad("--filter: '" + filter + "' is no regular expression: " + e.getDescription());
         } catch (IllegalArgumentException e) {

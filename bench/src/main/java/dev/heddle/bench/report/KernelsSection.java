@@ -21,6 +21,9 @@ final class KernelsSection {
             }
         }
         StringBuilder ceilings = new StringBuilder(String.format(Locale.ROOT, "Ceilings, measured in the same run: copy %.1f GB/s", copy));
+        if (result.at("ceilings").has("ordinary_copy_gb_per_s")) {
+            ceilings.append(String.format(Locale.ROOT, " (by ordinary stores %.1f)", result.number("ceilings", "ordinary_copy_gb_per_s")));
+        }
         peaks.forEach((name, peak) -> ceilings.append(String.format(Locale.ROOT, ", %s %.0f GFLOP/s", name, peak)));
         page.paragraph(ceilings.toString());
         result.names("peers").forEach(peer -> page.paragraph(peer + ": " + result.at("peers", peer).asText()));
@@ -67,14 +70,16 @@ final class KernelsSection {
             page.figure(stem + "-ratios.png", "libtorch's time over Heddle's, by kernel",
                     Charts.bars("libtorch's time over Heddle's (line: as fast)", "ratio", compared, Map.of("heddle", ratios), 1));
         }
-        page.table(List.of("kernel", "us", "least - most", "GB/s", "GFLOP/s", "% of ceiling", "ceiling", "libtorch, us", "ratio"), rows);
+        page.table(List.of("kernel", "us", "least - most", "GB/s", "GFLOP/s", "% of ceiling", "ceiling", "% of copy beside it", "libtorch, us", "ratio",
+                "least - most"), rows);
     }
 
     private static List<String> row(Result result, String name, JsonNode row) {
         return List.of(name, format(result, name, "us", "%,.1f"), format(result, name, "us_min", "%,.1f") + " - " + format(result, name, "us_max", "%,.1f"),
                 format(result, name, "gb_per_s", "%,.1f"), format(result, name, "gflop_per_s", "%,.1f"), format(result, name, "percent_of_ceiling", "%.0f"),
-                row.path("ceiling").asText(), row.has("libtorch_us") ? format(result, name, "libtorch_us", "%,.1f") : "",
-                row.has("ratio") ? format(result, name, "ratio", "%.2f") : "");
+                row.path("ceiling").asText(), row.has("percent_of_copy") ? format(result, name, "percent_of_copy", "%.0f") : "",
+                row.has("libtorch_us") ? format(result, name, "libtorch_us", "%,.1f") : "", row.has("ratio") ? format(result, name, "ratio", "%.2f") : "",
+                row.has("ratio_min") ? format(result, name, "ratio_min", "%.2f") + " - " + format(result, name, "ratio_max", "%.2f") : "");
     }
 
     private static String format(Result result, String name, String field, String format) {

@@ -49,6 +49,7 @@ public final class ReportCommand implements Callable<Integer> {
         } else if (results.isEmpty()) {
             throw new IllegalArgumentException("report: there are no results to report");
         } else {
+            KernelsComparison.of(ofKind("kernels", results)).forEach(comparison -> comparison.lines().forEach(spec.commandLine().getOut()::println));
             Page page = page(results);
             for (Map.Entry<String, byte[]> figure : page.figures().entrySet()) {
                 write(out.resolve(figure.getKey()), figure.getValue());
@@ -74,6 +75,11 @@ public final class ReportCommand implements Callable<Integer> {
         for (Result result : ofKind("kernels", results)) {
             begin("Kernels and their ceilings", result, page);
             KernelsSection.write(result, page);
+        }
+        List<KernelsComparison> comparisons = KernelsComparison.of(ofKind("kernels", results));
+        if (!comparisons.isEmpty()) {
+            page.heading("Kernels, one run beside another");
+            comparisons.forEach(comparison -> comparison.write(page));
         }
         for (Result result : ofKind("scaling", results)) {
             begin("Scaling", result, page);

@@ -52,17 +52,17 @@ class KernelBenchTest {
         assertEquals(0.01 / 3, cases.get("triple").get("error").asDouble(), 1e-5);
         assertTrue(cases.get("broken").get("failure").asText().contains("reshape"), printed.toString());
         assertTrue(cases.get("softmax f32 3x5").get("us").asDouble() > 0, printed.toString());
-        assertTrue(KernelBench.failed(results));
+        assertTrue(KernelTable.anyFailed(results));
         assertTrue(printed.toString().contains("FAILED"));
-        assertFalse(KernelBench.failed(run(triple(3))));
+        assertFalse(KernelTable.anyFailed(run(triple(3))));
     }
 
     @Test
     void aKernelThatIsWrongInItsLastRowFails() throws IOException {
         KernelCase kernel = KernelCase.of("last", seed -> List.of(KernelCase.randn(seed, DType.F32, 6, 4)),
                 in -> List.of(Tensor.concat(0, in.get(0).slice(0, 0, 5), in.get(0).slice(0, 5, 6).neg()))).reference(in -> List.of(in.get(0).mul(1)));
-        assertTrue(KernelBench.failed(run(kernel.rows(1))));
-        assertTrue(KernelBench.failed(run(kernel)));
+        assertTrue(KernelTable.anyFailed(run(kernel.rows(1))));
+        assertTrue(KernelTable.anyFailed(run(kernel)));
     }
 
     @Test
@@ -101,7 +101,7 @@ class KernelBenchTest {
     @Test
     void theFileHasTheSharedShape(@TempDir Path folder) throws IOException {
         Path file = folder.resolve("kernels.json");
-        assertEquals(0, command("--device", "cpu", "--quick", "--filter", "^(gelu|matmul)", "--json", file.toString()), errors.toString());
+        assertEquals(0, command("--device", "cpu", "--quick", "--forks", "2", "--filter", "^(gelu|matmul)", "--json", file.toString()), errors.toString());
         JsonNode json = new ObjectMapper().readTree(Files.readAllBytes(file));
         assertEquals("kernels", json.get("what").asText());
         assertEquals("cpu", json.get("machine").get("device").asText());
@@ -113,8 +113,10 @@ class KernelBenchTest {
         JsonNode row = json.get("cases").get("gelu bf16 16x64");
         List<String> fields = new ArrayList<>();
         row.fieldNames().forEachRemaining(fields::add);
-        assertTrue(fields.containsAll(List.of("us", "us_min", "us_max", "bytes", "flops", "gb_per_s", "gflop_per_s", "percent_of_ceiling", "ceiling", "error")),
-                fields.toString());
+        assertTrue(fields.containsAll(List.of("us", "us_min", "us_max", "bytes", "flops", "gb_per_s", "gflop_per_s", "percent_of_ceiling", "ceiling", "error",
+                "ordinary_copy_gb_per_s", "percent_of_copy")), fields.toString());
+        assertEquals(2, row.get("fork_us").size(), row.toString());
+        assertTrue(row.get("percent_of_copy").asDouble() > 0, row.toString());
         assertTrue(Set.of("copy", "matmul").contains(row.get("ceiling").asText()));
         assertTrue(row.get("us_min").asDouble() <= row.get("us").asDouble() && row.get("us").asDouble() <= row.get("us_max").asDouble());
         try (var files = Files.list(folder)) {
@@ -136,12 +138,26 @@ class KernelBenchTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"--filter=nothing-like-this", "--filter=(", "--device=tpu", "--peer=jax", "soft f32 3x3", "softmax f64 3x3", "softmax f32 3x3x3",
+    @ValueSource(strings = {"--filter=nothing-like-this", "--filter=(", "--device=tpu", "--peer=jax", "--forks=0", "--forks=101", "--forks=two", "soft f32 3x3", "softmax f64 3x3", "softmax f32 3x3x3",
         "softmax f32 0x3", "softmax"})
     void badArgumentsAreNamed(String argument) {
         assertEquals(2, command(argument));
         String shown = argument.replaceAll("--\\w+=", "").split(" ")[0];
         assertTrue(errors.toString().contains(shown), errors.toString());
+    }
+
+    @Test
+    void processesMustComputeTheSame() {
+        KernelBench bench = new KernelBench(Device.cpu()).quick(true).forks(2);
+        try (Ceilings ceilings = new Ceilings(Device.cpu(), true)) {
+            ObjectNode first = bench.measure(triple(3), ceilings, null);
+            Digest digest = Digest.parse(first.get("digest").asText());
+            assertEquals(35, digest.count());
+            ObjectNode second = bench.measure(triple(3), ceilings, digest);
+            assertFalse(second.has("failure") || second.has("error"), second.toString());
+            assertEquals(3, second.get("us").size());
+            assertTrue(bench.measure(triple(3.01), ceilings, digest).get("failure").asText().contains("in another process 35,"));
+        }
     }
 
     @Test
@@ -168,7 +184,7 @@ class KernelBenchTest {
                 seed -> List.of(KernelCase.randn(seed, DType.F32, 64, 32)),
                 in -> List.of(in.get(0).map(e -> e.mul(e.sigmoid())))).rows(1);
         ObjectNode results = run(kernel, swish);
-        assertFalse(KernelBench.failed(results), printed.toString());
+        assertFalse(KernelTable.anyFailed(results), printed.toString());
         assertEquals(3 * 4 * 4096, results.get("cases").get("saxpy f32 4096").get("bytes").asDouble());
     }
 
@@ -178,10 +194,10 @@ class KernelBenchTest {
         List<KernelCase> cases = StandardCases.names(Device.cpu(), true).stream().map(StandardCases::of).toList();
         try (KernelPeer peer = new KernelPeer(true)) {
             ObjectNode results = new KernelBench(Device.cpu()).quick(true).print(new PrintStream(printed, true)).beside(peer).run(cases);
-            assertFalse(KernelBench.failed(results), printed.toString());
+            assertFalse(KernelTable.anyFailed(results), printed.toString());
             assertTrue(results.get("cases").get("conv f32 4x4x8x8").get("libtorch_layout").asText().matches("NCHW|channels-last"));
             assertTrue(results.get("cases").get("matmul bf16 32x32x32").get("ratio").asDouble() > 0);
-            assertThrows(IllegalStateException.class, () -> peer.prepare("softmax f32 3x5", 1, "15,3.1,0.9", 1e-4));
+            assertThrows(IllegalStateException.class, () -> peer.prepare("softmax f32 3x5", 1, new Digest(15, 3.1, 0.9), 1e-4));
         }
     }
 }

@@ -11,6 +11,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -132,6 +134,34 @@ class ReportTest {
         }
         // sqrt(1.2 * 0.8) = 0.98
         assertTrue(texts(document, "p").contains("Geometric mean of the ratios to libtorch: 0.98"), texts(document, "p").toString());
+    }
+
+    @Test
+    void kernelsAreSetBesideTheCopyOfTheirMoment() throws Exception {
+        String now = KERNELS.replace("\"ceiling\": \"copy\",", "\"ceiling\": \"copy\", \"percent_of_copy\": 77.4,")
+                .replace("\"ratio\": 1.5", "\"ratio\": 1.5, \"ratio_min\": 1.25, \"ratio_max\": 1.75");
+        Document document = parse(ReportCommand.page(List.of(result("kernels.json", now))));
+        assertTrue(texts(document, "th").contains("% of copy beside it"));
+        assertTrue(texts(document, "td").containsAll(List.of("77", "1.25 - 1.75")), texts(document, "td").toString());
+        Document older = parse(ReportCommand.page(List.of(result("older.json", KERNELS)))); // without these fields
+        assertTrue(texts(older, "td").contains("1.50") && !texts(older, "td").contains("77"), texts(older, "td").toString());
+    }
+
+    @Test
+    void aSecondRunIsComparedWithTheFirst() throws Exception {
+        Path first = Files.writeString(folder.resolve("a.json"), KERNELS);
+        Path second = Files.writeString(folder.resolve("b.json"), KERNELS.replace("\"us\": 10, \"us_min\": 9", "\"us\": 11, \"us_min\": 10.5")); // 10 is not within
+        Path third = Files.writeString(folder.resolve("c.json"), KERNELS.replace("\"cpu\": \"CPU\"", "\"cpu\": \"another\""));
+        StringWriter output = new StringWriter();
+        CommandLine report = new CommandLine(new ReportCommand()).setOut(new PrintWriter(output));
+        assertEquals(0, report.execute("--out", folder.resolve("out").toString(), first.toString(), third.toString(), second.toString()));
+        List<String> lines = output.toString().lines().toList();
+        assertEquals("a.json and b.json: of 2 kernels in both, the medians of 1 lie within each other's spread", lines.getFirst());
+        assertTrue(lines.get(1).matches("  softmax f32 64x64 +10.0 \\(9.0 - 12.0\\) +11.0 \\(10.5 - 12.0\\) us  no"), lines.get(1));
+        assertTrue(lines.get(2).matches("  matmul f32 64x64x64 +2.0 .* us  yes"), lines.get(2));
+        String page = Files.readString(folder.resolve("out/report.html"));
+        assertTrue(page.contains(lines.getFirst().replace("'", "&#39;")) && page.contains("<td>no</td>"));
+        assertEquals(1, page.split("lie within", -1).length - 1, "another machine is not compared");
     }
 
     @Test
