@@ -15,7 +15,8 @@ public final class LoopCall {
 
     private static final int YOUNG = 2000;
     private static final int TIMED = 16; // every so many calls
-    private static final int SLOW_NANOS = 20; // an element; compiled loops take up to 5
+    private static final long SETTLING_NANOS = 2_000_000_000; // so long a loop may wait to be compiled
+    private static final int SLOW_NANOS = 10; // an element; compiled loops take up to 5
     private static final int SLOW_CALL_NANOS = 2000;
     private static final int PATIENCE = 3; // slow calls in a row: one may have been interrupted, or compiling takes its time
     private static final int MORE_PATIENCE = 8;
@@ -24,6 +25,7 @@ public final class LoopCall {
     private final boolean vector;
     private final long[] constants;
     private long calls;
+    private long begun; // when it was first timed
     private int slow; // timed calls in a row
     private int patience = PATIENCE;
 
@@ -63,13 +65,15 @@ public final class LoopCall {
      */
     public void run(long[] at, long[] step, int rows, int n) {
         Loop loop = shared.loop();
-        if (++calls % TIMED != 0 || calls < YOUNG || !vector) {
+        if (++calls % TIMED != 0 || !vector) {
             loop.run(at, step, constants, rows, n);
             return;
         }
         long start = System.nanoTime();
+        begun = calls == TIMED ? start : begun;
         loop.run(at, step, constants, rows, n);
-        slow = System.nanoTime() - start > SLOW_CALL_NANOS + (long) SLOW_NANOS * rows * n ? slow + 1 : 0;
+        boolean tooLong = System.nanoTime() - start > SLOW_CALL_NANOS + (long) SLOW_NANOS * rows * n;
+        slow = tooLong && start - begun > SETTLING_NANOS ? slow + 1 : 0;
         if (slow == patience) {
             shared.replace(loop);
             calls = 0;
