@@ -25,7 +25,7 @@ public final class KernelBench {
     private static final int FORK_BATCHES = 5;
     private static final int MOST_SETS = 32;
     private static final double BATCH_SECONDS = 0.05;
-    private static final double WARM_SECONDS = 0.3;
+    private static final double WARM_SECONDS = 2.0;
 
     private final Device device;
     private boolean quick;
