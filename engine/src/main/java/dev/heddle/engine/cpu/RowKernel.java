@@ -13,8 +13,6 @@ final class RowKernel implements Kernel, IntConsumer {
     private static final int PARTS_PER_THREAD = 4;
     /** Fewer elements than this are not worth a second thread. */
     private static final long PARALLEL = 16 << 10;
-    /** Bytes of lanes that stay in the first-level cache beside the rows. */
-    private static final long NEAR = 16 << 10;
     /** Elements of a call of the loop: as many as to hide the call. */
     private static final int CALL = 16 << 10;
 
@@ -23,8 +21,6 @@ final class RowKernel implements Kernel, IntConsumer {
     private final long rows;
     private final int operands;
     private final long[] steps;
-    private final boolean laneByLane;
-    private final long[] laneSteps;
     private final LoopCall[] loops; // by part
     private final long[][] at;
     private long[] addresses;
@@ -35,11 +31,6 @@ final class RowKernel implements Kernel, IntConsumer {
         rows = call.rows().count();
         operands = call.operands().size();
         steps = program.steps();
-        laneSteps = steps.clone();
-        for (int k = 0; k < steps.length; k++) {
-            laneSteps[k] = k < operands ? ColumnFold.LANES * steps[k] : 0;
-        }
-        laneByLane = (long) columns.length * ColumnFold.LANES * program.n() * Float.BYTES > NEAR;
         int parts = rows * program.n() < PARALLEL ? 1 : (int) Math.min(blocks(), (long) PARTS_PER_THREAD * WorkerPool.shared().threads());
         loops = new LoopCall[parts];
         at = new long[parts][steps.length];
@@ -105,26 +96,7 @@ final class RowKernel implements Kernel, IntConsumer {
                 fold.clear(at[part][fold.slot()]);
                 lanes += fold.workspaceBytes();
             }
-            if (laneByLane) {
-                runLaneByLane(part, columns[0].firstRow(block), columns[0].endRow(block));
-            } else {
-                run(part, columns[0].firstRow(block), columns[0].endRow(block), ColumnFold.LANES * program.n());
-            }
-        }
-    }
-
-    /** Runs over the rows of a block in the order of their lanes, each of which then stays in the first-level cache for all its rows. */
-    private void runLaneByLane(int part, long from, long end) {
-        long[] first = at[part];
-        for (int lane = 0; lane < ColumnFold.LANES && from + lane < end; lane++) {
-            for (int k = 0; k < operands; k++) {
-                first[k] = addresses[k] + (from + lane) * steps[k];
-            }
-            int count = (int) ((end - from - lane + ColumnFold.LANES - 1) / ColumnFold.LANES);
-            loops[part].run(first, laneSteps, count, program.n());
-            for (ColumnFold fold : columns) {
-                first[fold.slot()] += steps[fold.slot()];
-            }
+            run(part, columns[0].firstRow(block), columns[0].endRow(block), ColumnFold.LANES * program.n());
         }
     }
 

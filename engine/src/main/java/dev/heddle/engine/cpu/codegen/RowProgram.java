@@ -22,8 +22,8 @@ public final class RowProgram {
     /** How an operand is walked: bytes from row to row, and whether it has one element a row. */
     record Walk(long rowBytes, boolean single) {}
 
-    /** A value written to an operand. */
-    record Store(int operand, Expr value) {}
+    /** A value written to an operand, or taken into the lanes of a column. */
+    record Store(int operand, Expr value, boolean column) {}
 
     /** A sum, product, maximum or minimum over the elements of a row: the number of that index. */
     record Fold(Reduce.Kind kind, Expr value, int number) {}
@@ -47,7 +47,7 @@ public final class RowProgram {
 
         Phase with(Iterator<Expr> values) {
             List<Computed> computed = numbers.stream().map(x -> new Computed(values.next(), x.number, x.operand)).toList();
-            List<Store> stored = stores.stream().map(x -> new Store(x.operand, values.next())).toList();
+            List<Store> stored = stores.stream().map(x -> new Store(x.operand, values.next(), x.column)).toList();
             return new Phase(computed, stored, folds.stream().map(x -> new Fold(x.kind, values.next(), x.number)).toList());
         }
     }

@@ -152,11 +152,11 @@ final class RowProgramBuilder {
             Expr e = Program.simplify(outputs.get(k));
             int phase = phase(e, step);
             Expr value = resolve(e, step, first, phase);
-            if (walks.get(operand).single) {
+            if (walks.get(operand).single()) {
                 number(value, phase, operand);
             } else {
                 Operand to = operands.get(operand);
-                rows.add(new Value(to, walks.get(operand).rowBytes, operand, value, phase, -1, !internal.contains(to.storage())));
+                rows.add(new Value(to, walks.get(operand).rowBytes(), operand, value, phase, -1, !internal.contains(to.storage())));
                 written.put(to.storage(), rows.getLast());
             }
         }
@@ -174,12 +174,12 @@ final class RowProgramBuilder {
         boolean combines = kind == Reduce.Kind.SUM || kind == Reduce.Kind.PROD || kind == Reduce.Kind.MAX || kind == Reduce.Kind.MIN;
         Shape shape = step.domain();
         long folded = reduce.axes().stream().mapToLong(shape::dim).reduce(1, (a, b) -> a * b);
-        if (!combines || folded != n || !walks.get(output).single || !e.dtype().isFloat() || !Program.isVector(e.dtype())) {
+        if (!combines || folded != n || !walks.get(output).single() || !e.dtype().isFloat() || !Program.isVector(e.dtype())) {
             throw new DoesNotFit();
         }
         int phase = phase(e, step);
         int folds = numbers++;
-        phase(phase).folds.add(new Fold(kind, resolve(e, step, first, phase).cast(DType.F32), folds));
+        phase(phase).folds().add(new Fold(kind, resolve(e, step, first, phase).cast(DType.F32), folds));
         Expr result = Reduction.result(reduce.kind(), new Expr.Input(number(folds), DType.F32), folded, operands.get(output).layout().dtype());
         number(result, phase + 1, output);
     }
@@ -190,15 +190,15 @@ final class RowProgramBuilder {
         int output = first + step.inputs().size();
         long count = call.rows().count();
         long planeRows = lastRun(step.domain(), reduce.axes());
-        boolean fits = n <= WIDEST && planeRows <= MOST && count / planeRows <= Reduction.CHUNK && !walks.get(output).single
+        boolean fits = n <= WIDEST && planeRows <= MOST && count / planeRows <= Reduction.CHUNK && !walks.get(output).single()
                 && e.dtype().isFloat() && Program.isVector(e.dtype()) && (columns.isEmpty() || columns.getFirst().planeRows() == planeRows);
         if (!fits) {
             throw new DoesNotFit();
         }
-        int phase = phase(e, step);
+        int phase = Math.max(phase(e, step), phases.size() - 1); // behind the first, which reads and does not write, see RowLoop
         int lanes = operands.size() + columns.size();
         Expr value = resolve(e, step, first, phase).cast(DType.F32);
-        phase(phase).stores.add(new Store(lanes, new Expr.Binary(Reduction.combining(reduce.kind()), new Expr.Input(lanes, DType.F32), value)));
+        phase(phase).stores().add(new Store(lanes, new Expr.Binary(Reduction.combining(reduce.kind()), new Expr.Input(lanes, DType.F32), value), true));
         columns.add(new ColumnFold(reduce.kind(), lanes, output, operands.get(output).layout().dtype(), count, planeRows, n));
     }
 
@@ -228,8 +228,8 @@ final class RowProgramBuilder {
             throw new DoesNotFit();
         }
         boolean external = !internal.contains(to.storage());
-        phase(phase).numbers.add(new Computed(e, numbers, external ? operand : -1));
-        written.put(to.storage(), new Value(to, walks.get(operand).rowBytes, operand, e, phase, numbers++, external));
+        phase(phase).numbers().add(new Computed(e, numbers, external ? operand : -1));
+        written.put(to.storage(), new Value(to, walks.get(operand).rowBytes(), operand, e, phase, numbers++, external));
     }
 
     private Phase phase(int phase) {
@@ -282,8 +282,8 @@ final class RowProgramBuilder {
         if (value == null) {
             return new Expr.Input(sameAs(operand), dtype);
         }
-        boolean same = value.rowBytes == walks.get(operand).rowBytes && value.written.layout().byteOffset() == x.layout().byteOffset()
-                && value.written.layout().dtype() == dtype && value.number >= 0 == walks.get(operand).single;
+        boolean same = value.rowBytes == walks.get(operand).rowBytes() && value.written.layout().byteOffset() == x.layout().byteOffset()
+                && value.written.layout().dtype() == dtype && value.number >= 0 == walks.get(operand).single();
         if (!same) {
             throw new DoesNotFit();
         }
@@ -319,14 +319,14 @@ final class RowProgramBuilder {
     }
 
     private boolean isCheap(Value value) {
-        long loads = inputs(value.value).stream().filter(input -> !isNumber(input) && !walks.get(input.index()).single).count();
+        long loads = inputs(value.value).stream().filter(input -> !isNumber(input) && !walks.get(input.index()).single()).count();
         return Program.cost(List.of(value.value)) == 1 && loads <= MAX_LOADS;
     }
 
     private RowProgram finish() throws DoesNotFit {
         for (Value value : rows) {
             if (value.stored) {
-                phase(value.phase).stores.add(new Store(value.operand, value.value));
+                phase(value.phase).stores().add(new Store(value.operand, value.value, false));
             }
         }
         List<Walk> all = new ArrayList<>(walks);
@@ -336,7 +336,7 @@ final class RowProgramBuilder {
         all.add(new Walk(0, false));
         scratch.add((long) Math.max(1, numbers) * DType.F32.bytes());
         all.add(new Walk(0, false));
-        scratch.add((long) phases.stream().mapToInt(phase -> phase.folds.size()).max().orElse(0) * RowLoop.MOST_CHUNKS * DType.F32.bytes());
+        scratch.add((long) phases.stream().mapToInt(phase -> phase.folds().size()).max().orElse(0) * RowLoop.MOST_CHUNKS * DType.F32.bytes());
         List<Expr> expressions = new ArrayList<>();
         for (Phase phase : phases) {
             phase.expressions().forEach(e -> expressions.add(renumbered(e, all.size())));
@@ -349,7 +349,7 @@ final class RowProgramBuilder {
         List<Phase> finished = new ArrayList<>();
         for (Phase phase : phases) {
             Phase placed = phase.with(values);
-            finished.add(new Phase(placed.numbers, placed.stores.stream().map(s -> new Store(place(s.operand), s.value)).toList(), placed.folds));
+            finished.add(new Phase(placed.numbers(), placed.stores().stream().map(s -> new Store(place(s.operand()), s.value(), s.column())).toList(), placed.folds()));
         }
         return new RowProgram(finished, all, n, scratch, program.constants(), columns);
     }
