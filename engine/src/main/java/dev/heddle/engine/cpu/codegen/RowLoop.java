@@ -109,11 +109,22 @@ final class RowLoop {
         return new Key(phases.stream().flatMap(RowLoop::methods).toList(), single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
     }
 
-    /** A phase as one method, or as one for its numbers and one for the elements. */
+    /** A phase as one method, or if it is large or adds to columns as one for its numbers, one for columns and one for the other elements. */
     private static Stream<RowProgram.Phase> methods(RowProgram.Phase phase) {
-        boolean one = phase.numbers().isEmpty() || phase.stores().isEmpty() && phase.folds().isEmpty() || Program.codeBytes(phase.expressions()) <= LARGE;
-        return one ? Stream.of(phase)
-                : Stream.of(new RowProgram.Phase(phase.numbers(), List.of(), List.of()), new RowProgram.Phase(List.of(), phase.stores(), phase.folds()));
+        List<RowProgram.Store> columns = phase.stores().stream().filter(RowProgram.Store::column).toList();
+        List<RowProgram.Store> stores = phase.stores().stream().filter(store -> !store.column()).toList();
+        boolean large = Program.codeBytes(phase.expressions()) > LARGE;
+        List<RowProgram.Phase> methods = new ArrayList<>();
+        if (!columns.isEmpty() && !stores.isEmpty()) {
+            methods.add(new RowProgram.Phase(phase.numbers(), columns, phase.folds()));
+            methods.add(new RowProgram.Phase(List.of(), stores, List.of()));
+        } else if (large && !phase.numbers().isEmpty() && !(phase.stores().isEmpty() && phase.folds().isEmpty())) {
+            methods.add(new RowProgram.Phase(phase.numbers(), List.of(), List.of()));
+            methods.add(new RowProgram.Phase(List.of(), phase.stores(), phase.folds()));
+        } else {
+            methods.add(phase);
+        }
+        return methods.stream();
     }
 
     /** The operands that a phase needs, ascending, then the rows of numbers and of chunks. */
