@@ -7,11 +7,11 @@ import java.util.Locale;
 
 /** Two results of {@code heddle bench kernels} on one machine, case by case. */
 record KernelsComparison(Result first, Result second, List<Row> rows) {
-    /** A case of both. */
-    record Row(String name, Timing first, Timing second) {
+    /** A figure of a case in both: its time, or libtorch's time over it. */
+    record Row(String name, String unit, Figure first, Figure second) {
         /** Whether each median lies within the other's spread. */
         boolean agrees() {
-            return first.covers(second.us) && second.covers(first.us);
+            return first.covers(second.median) && second.covers(first.median);
         }
 
         /** In words. */
@@ -20,10 +20,10 @@ record KernelsComparison(Result first, Result second, List<Row> rows) {
         }
     }
 
-    /** Microseconds: the median of a run's batches, the fastest and the slowest. */
-    record Timing(double us, double min, double max) {
-        static Timing of(Result result, String name) {
-            return new Timing(result.number("cases", name, "us"), result.number("cases", name, "us_min"), result.number("cases", name, "us_max"));
+    /** The median of a run's batches, the least and the most. */
+    record Figure(double median, double min, double max) {
+        static Figure of(Result result, String name, String field) {
+            return new Figure(result.number("cases", name, field), result.number("cases", name, field + "_min"), result.number("cases", name, field + "_max"));
         }
 
         boolean covers(double value) {
@@ -32,7 +32,7 @@ record KernelsComparison(Result first, Result second, List<Row> rows) {
 
         @Override
         public String toString() {
-            return String.format(Locale.ROOT, "%,.1f (%,.1f - %,.1f)", us, min, max);
+            return String.format(Locale.ROOT, max < 10 ? "%.2f (%.2f - %.2f)" : "%,.1f (%,.1f - %,.1f)", median, min, max);
         }
     }
 
@@ -48,26 +48,35 @@ record KernelsComparison(Result first, Result second, List<Row> rows) {
     }
 
     private static KernelsComparison of(Result first, Result second) {
-        List<String> both = first.names("cases").stream().filter(name -> first.at("cases", name).has("us") && second.at("cases", name).has("us")).toList();
-        return new KernelsComparison(first, second, both.stream().map(name -> new Row(name, Timing.of(first, name), Timing.of(second, name))).toList());
+        List<Row> rows = new ArrayList<>();
+        for (String field : List.of("us", "ratio")) {
+            first.names("cases").stream().filter(name -> first.at("cases", name).has(field + "_min") && second.at("cases", name).has(field + "_min"))
+                    .forEach(name -> rows.add(new Row(name, field, Figure.of(first, name, field), Figure.of(second, name, field))));
+        }
+        return new KernelsComparison(first, second, rows);
     }
 
-    /** Both files, and of how many cases the medians agree. */
+    /** Both files, and how many medians agree. */
     String summary() {
-        return first.name() + " and " + second.name() + ": of " + rows.size() + " kernels in both, the medians of " + rows.stream().filter(Row::agrees).count()
-                + " lie within each other's spread";
+        return first.name() + " and " + second.name() + ": within each other's spread lie the medians of " + agreeing("us", "times")
+                + (rows.stream().anyMatch(row -> row.unit.equals("ratio")) ? " and of " + agreeing("ratio", "ratios to libtorch") : "");
     }
 
-    /** The summary and a line for each case. */
+    private String agreeing(String unit, String name) {
+        List<Row> some = rows.stream().filter(row -> row.unit.equals(unit)).toList();
+        return some.stream().filter(Row::agrees).count() + " of " + some.size() + " " + name;
+    }
+
+    /** The summary and a line for each figure. */
     List<String> lines() {
         List<String> lines = new ArrayList<>(List.of(summary()));
-        rows.forEach(row -> lines.add(String.format(Locale.ROOT, "  %-40s %34s %34s us  %s", row.name, row.first, row.second, row.verdict())));
+        rows.forEach(row -> lines.add(String.format(Locale.ROOT, "  %-40s %34s %34s %-5s  %s", row.name, row.first, row.second, row.unit, row.verdict())));
         return lines;
     }
 
     void write(Page page) {
         page.paragraph(summary());
-        page.table(List.of("kernel", first.name() + ", us", second.name() + ", us", "agree"),
-                rows.stream().map(row -> List.of(row.name, row.first.toString(), row.second.toString(), row.verdict())).toList());
+        page.table(List.of("kernel", "", first.name(), second.name(), "agree"),
+                rows.stream().map(row -> List.of(row.name, row.unit, row.first.toString(), row.second.toString(), row.verdict())).toList());
     }
 }

@@ -50,7 +50,7 @@ class ReportTest {
               "softmax f32 64x64": {"us": 10, "us_min": 9, "us_max": 12, "bytes": 32768, "flops": 0, "gb_per_s": 3.3, "gflop_per_s": 0,
                 "percent_of_ceiling": 16, "ceiling": "copy", "error": 1e-7},
               "matmul f32 64x64x64": {"us": 2, "us_min": 1, "us_max": 3, "bytes": 49152, "flops": 524288, "gb_per_s": 24.6, "gflop_per_s": 262,
-                "percent_of_ceiling": 87, "ceiling": "matmul", "error": 1e-7, "libtorch_us": 3, "ratio": 1.5},
+                "percent_of_ceiling": 87, "ceiling": "matmul", "error": 1e-7, "libtorch_us": 3, "ratio": 1.5, "ratio_min": 1.2, "ratio_max": 2},
               "conv f32 1x1x1x1": {"failure": "wrong result"}}}""".replace("MACHINE", MACHINE);
     private static final String SCALING = """
             {"what": "scaling", MACHINE, "series": [
@@ -156,12 +156,13 @@ class ReportTest {
         CommandLine report = new CommandLine(new ReportCommand()).setOut(new PrintWriter(output));
         assertEquals(0, report.execute("--out", folder.resolve("out").toString(), first.toString(), third.toString(), second.toString()));
         List<String> lines = output.toString().lines().toList();
-        assertEquals("a.json and b.json: of 2 kernels in both, the medians of 1 lie within each other's spread", lines.getFirst());
-        assertTrue(lines.get(1).matches("  softmax f32 64x64 +10.0 \\(9.0 - 12.0\\) +11.0 \\(10.5 - 12.0\\) us  no"), lines.get(1));
-        assertTrue(lines.get(2).matches("  matmul f32 64x64x64 +2.0 .* us  yes"), lines.get(2));
+        assertEquals("a.json and b.json: within each other's spread lie the medians of 1 of 2 times and of 1 of 1 ratios to libtorch", lines.getFirst());
+        assertTrue(lines.get(1).matches("  softmax f32 64x64 +10.0 \\(9.0 - 12.0\\) +11.0 \\(10.5 - 12.0\\) us +no"), lines.get(1));
+        assertTrue(lines.get(2).matches("  matmul f32 64x64x64 +2.00 .* us +yes"), lines.get(2));
+        assertTrue(lines.get(3).matches("  matmul f32 64x64x64 +1.50 \\(1.20 - 2.00\\) .* ratio +yes"), lines.get(3));
         String page = Files.readString(folder.resolve("out/report.html"));
         assertTrue(page.contains(lines.getFirst().replace("'", "&#39;")) && page.contains("<td>no</td>"));
-        assertEquals(1, page.split("lie within", -1).length - 1, "another machine is not compared");
+        assertEquals(1, page.split("spread lie the medians", -1).length - 1, "another machine is not compared");
     }
 
     @Test
