@@ -215,7 +215,7 @@ class FamiliesTest {
         }
         Tensor x = Tensor.of(pixels, 4, 1, 8, 8);
         Tensor y = Tensor.arange(4);
-        double last = descend(model, 0.3, 150, () -> Functional.crossEntropy(model.forward(x), y, -100, 0).mean());
+        double last = descend(model, 0.1, 150, () -> Functional.crossEntropy(model.forward(x), y, -100, 0).mean());
         assertTrue(last < 0.1, "loss " + last);
         assertArrayEquals(new long[] {4, 5, 16}, model.features(x).shape().dims());
         assertThrows(ShapeException.class, () -> model.forward(Tensor.zeros(1, 1, 8, 9)));

@@ -13,8 +13,8 @@ import java.util.stream.Stream;
 
 /**
  * Each side runs in a process of its own, at the fastest of its settings. All first prove that they compute the same: their losses
- * over 20 steps from the same weights on the same data agree. Then they train in turns; a round during which other processes used
- * more than 5% of a core is run again, ten times at most.
+ * over 20 steps from the same weights on the same data agree with the first's; one whose losses do not is left out. Then they train in
+ * turns; a round during which other processes used more than 5% of a core is run again, ten times at most.
  */
 final class Comparison {
     static final int CHECKED_STEPS = 20;
@@ -33,8 +33,9 @@ final class Comparison {
     /** A library with a precision, such as {@code libtorch} in {@code bf16}, and its name in the report. */
     record Side(String name, String library, String precision) {}
 
-    /** Compares the first side with the others and puts the numbers into the report. */
-    void run(Workload workload, List<Side> sides, ObjectNode report) throws IOException {
+    /** Compares the first side with the others and puts the numbers into the report; whether no side was left out. */
+    boolean run(Workload workload, List<Side> all, ObjectNode report) throws IOException {
+        List<Side> sides = new ArrayList<>(all);
         List<Setting> settings = new ArrayList<>();
         for (Side side : sides) {
             settings.add(best(side, workload));
@@ -44,7 +45,16 @@ final class Comparison {
             for (int i = 0; i < sides.size(); i++) {
                 workers.add(new Worker(sides.get(i).library(), workload, sides.get(i).precision(), settings.get(i)));
             }
-            compareLosses(workload, sides, workers);
+            double[] losses = workers.getFirst().losses(CHECKED_STEPS);
+            for (int i = sides.size() - 1; i > 0; i--) {
+                String difference = difference(workload, sides.getFirst(), losses, sides.get(i), workers.get(i).losses(CHECKED_STEPS));
+                if (difference != null) {
+                    progress.println(workload + ": " + difference + ", left out");
+                    report.withObject("/left_out").put(sides.remove(i).name(), difference);
+                    settings.remove(i);
+                    workers.remove(i).close();
+                }
+            }
             progress.println(workload + ": losses agree; warming up, then " + rounds + " rounds");
             for (Worker worker : workers) {
                 worker.run(3 * seconds);
@@ -78,6 +88,7 @@ final class Comparison {
                 report.put("losses_agree_steps", CHECKED_STEPS);
             }
             report.put("disturbed_rounds_repeated", disturbed);
+            return sides.size() == all.size();
         } finally {
             for (Worker worker : workers) {
                 worker.close();
@@ -109,18 +120,15 @@ final class Comparison {
                 : workload == Workload.MLP ? 1e-3 : workload == Workload.RESNET18 ? 2e-2 : 5e-3;
     }
 
-    private static void compareLosses(Workload workload, List<Side> sides, List<Worker> workers) throws IOException {
-        double[] ours = workers.getFirst().losses(CHECKED_STEPS);
-        for (int i = 1; i < sides.size(); i++) {
-            double[] theirs = workers.get(i).losses(CHECKED_STEPS);
-            double tolerance = Math.max(tolerance(workload, sides.getFirst()), tolerance(workload, sides.get(i)));
-            for (int step = 0; step < CHECKED_STEPS; step++) {
-                if (!(Math.abs(ours[step] - theirs[step]) <= tolerance * Math.max(0.1, Math.abs(theirs[step])))) {
-                    throw new IOException(workload + ": the losses of heddle and " + sides.get(i).name() + " differ in step " + step + ": " + ours[step]
-                            + " and " + theirs[step]);
-                }
+    /** What is wrong with the losses of a side beside those of the first, or null. */
+    static String difference(Workload workload, Side first, double[] ours, Side side, double[] theirs) {
+        double tolerance = Math.max(tolerance(workload, first), tolerance(workload, side));
+        for (int step = 0; step < ours.length; step++) {
+            if (!(Math.abs(ours[step] - theirs[step]) <= tolerance * Math.max(0.1, Math.abs(theirs[step])))) {
+                return "the losses of " + first.name() + " and " + side.name() + " differ in step " + step + ": " + ours[step] + " and " + theirs[step];
             }
         }
+        return null;
     }
 
     private static void put(ObjectNode json, double[] values) {

@@ -65,8 +65,7 @@ public final class TrainCommand implements Callable<Integer> {
         require(precision == Precision.F32 || workloads.equals(Set.of(Workload.GPT)), "--precision bf16: only --workloads gpt has it");
         require(!peers.contains(Peer.DJL) || getClass().getResource("/native/lib/pytorch.properties") != null,
                 "--peers djl: its libraries are not on the class path; start by the heddle script, which builds with the profile peers");
-        measure();
-        return 0;
+        return measure() ? 0 : 1;
     }
 
     private void require(boolean condition, String message) {
@@ -75,7 +74,8 @@ public final class TrainCommand implements Callable<Integer> {
         }
     }
 
-    private void measure() throws IOException {
+    /** Whether no side was left out. */
+    private boolean measure() throws IOException {
         PrintWriter progress = spec.commandLine().getErr();
         ObjectNode report = Results.begin("train").put("rounds", rounds).put("seconds", seconds);
         ObjectNode versions = report.putObject("peers");
@@ -87,9 +87,10 @@ public final class TrainCommand implements Callable<Integer> {
         }
         ObjectNode results = report.putObject("workloads");
         Comparison comparison = new Comparison(rounds, seconds, progress);
+        boolean complete = true;
         try {
             for (Workload workload : workloads) {
-                comparison.run(workload, sides(), results.putObject(workload.name().toLowerCase(Locale.ROOT)));
+                complete &= comparison.run(workload, sides(), results.putObject(workload.name().toLowerCase(Locale.ROOT)));
                 if (json != null) {
                     Results.write(json, report); // what is known so far
                 }
@@ -98,6 +99,7 @@ public final class TrainCommand implements Callable<Integer> {
             spec.commandLine().getOut().print(table(results));
             spec.commandLine().getOut().flush();
         }
+        return complete;
     }
 
     /** Heddle first. */

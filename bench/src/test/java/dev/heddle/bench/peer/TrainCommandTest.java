@@ -2,6 +2,7 @@ package dev.heddle.bench.peer;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -53,6 +54,18 @@ class TrainCommandTest {
         assertTrue(heddle.get("peak_bytes").asLong() > 1 << 24, heddle::toString);
         assertFalse(mlp.has("losses_agree_steps"), "nobody to agree with");
         assertTrue(out.toString().contains("mlp"), out::toString);
+    }
+
+    @Test
+    void lossesThatDifferAreNoticed() {
+        Comparison.Side heddle = new Comparison.Side("heddle", "heddle", "f32");
+        Comparison.Side djl = new Comparison.Side("djl", "djl", "f32");
+        double[] ours = {5.7, 5.6, 5.5};
+        assertNull(Comparison.difference(Workload.GPT, heddle, ours, djl, new double[] {5.7, 5.61, 5.49}));
+        assertEquals("the losses of heddle and djl differ in step 2: 5.5 and 5.8",
+                Comparison.difference(Workload.GPT, heddle, ours, djl, new double[] {5.7, 5.6, 5.8}));
+        assertEquals("the losses of heddle and djl differ in step 1: 5.6 and NaN",
+                Comparison.difference(Workload.GPT, heddle, ours, djl, new double[] {5.7, Double.NaN, Double.NaN}));
     }
 
     @Test
