@@ -109,20 +109,20 @@ final class RowLoop {
         return new Key(phases.stream().flatMap(RowLoop::methods).toList(), single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
     }
 
-    /** A phase as one method, or if it is large or adds to columns as one for its numbers, one for columns and one for the other elements. */
+    /** A phase as methods: its numbers apart if it is large, sums of columns (and folds) before what else is stored, as stores commit in order. */
     private static Stream<RowProgram.Phase> methods(RowProgram.Phase phase) {
         List<RowProgram.Store> columns = phase.stores().stream().filter(RowProgram.Store::column).toList();
-        List<RowProgram.Store> stores = phase.stores().stream().filter(store -> !store.column()).toList();
-        boolean large = Program.codeBytes(phase.expressions()) > LARGE;
-        List<RowProgram.Phase> methods = new ArrayList<>();
-        if (!columns.isEmpty() && !stores.isEmpty()) {
-            methods.add(new RowProgram.Phase(phase.numbers(), columns, phase.folds()));
-            methods.add(new RowProgram.Phase(List.of(), stores, List.of()));
-        } else if (large && !phase.numbers().isEmpty() && !(phase.stores().isEmpty() && phase.folds().isEmpty())) {
-            methods.add(new RowProgram.Phase(phase.numbers(), List.of(), List.of()));
-            methods.add(new RowProgram.Phase(List.of(), phase.stores(), phase.folds()));
-        } else {
-            methods.add(phase);
+        List<RowProgram.Store> others = phase.stores().stream().filter(store -> !store.column()).toList();
+        List<RowProgram.Phase> methods = new ArrayList<>(List.of(new RowProgram.Phase(phase.numbers(), columns, phase.folds()),
+                new RowProgram.Phase(List.of(), others, List.of())));
+        if (columns.isEmpty() || others.isEmpty()) {
+            methods = new ArrayList<>(List.of(phase));
+        }
+        RowProgram.Phase first = methods.getFirst();
+        boolean elements = !first.stores().isEmpty() || !first.folds().isEmpty();
+        if (elements && !first.numbers().isEmpty() && Program.codeBytes(first.expressions()) > LARGE) {
+            methods.set(0, new RowProgram.Phase(List.of(), first.stores(), first.folds()));
+            methods.addFirst(new RowProgram.Phase(first.numbers(), List.of(), List.of()));
         }
         return methods.stream();
     }
