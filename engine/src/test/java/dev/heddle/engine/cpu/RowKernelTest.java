@@ -81,6 +81,36 @@ class RowKernelTest {
         });
     }
 
+    /** The last run over a row also begins the next one; numbers and rows of 16 bits are results too. */
+    @ParameterizedTest
+    @ValueSource(ints = {16, 17, 100})
+    void rowsOverlap(int rows) {
+        Generator random = new Generator(rows);
+        Tensor x = random.randn(rows, 1000).eval();
+        Tensor weight = random.randn(1000).eval();
+        assertSameBits(() -> {
+            Tensor mean = x.mean(true, -1);
+            Tensor centred = x.sub(mean);
+            Tensor rstd = centred.square().mean(true, -1).add(1e-5f).rsqrt();
+            Tensor y = centred.mul(rstd).mul(weight);
+            return List.of(y, mean, rstd, y.to(DType.BF16).to(DType.F32));
+        });
+    }
+
+    /** Where nobody needs the product any more, the results may lie in its memory. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 7, 200})
+    void rowsOverlapWhereTheyWereRead(int rows) {
+        Generator random = new Generator(rows);
+        Tensor a = random.randn(rows, 33).eval();
+        Tensor b = random.randn(33, 140).eval();
+        Debug.fusion(true);
+        float[] fused = Functional.softmax(a.matmul(b), -1).toFloatArray();
+        Debug.fusion(false);
+        Tensor product = a.matmul(b).eval();
+        assertArrayEquals(Functional.softmax(product, -1).toFloatArray(), fused);
+    }
+
     @Test
     void rowsMayLieApartAndRepeat() {
         Tensor wide = new Generator(7).randn(40, 100).eval();

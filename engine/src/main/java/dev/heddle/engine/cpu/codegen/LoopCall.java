@@ -50,9 +50,9 @@ public final class LoopCall {
         return new LoopCall(shared, vector, constants);
     }
 
-    /** Whether there were too few calls so far for the loop to be compiled. */
+    /** Whether there were too few calls so far for the loop to be compiled; its parts, if it has some, are called for every row. */
     public boolean isYoung() {
-        return calls < YOUNG;
+        return calls < YOUNG && !shared.hasParts();
     }
 
     /**

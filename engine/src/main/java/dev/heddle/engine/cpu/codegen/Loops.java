@@ -88,6 +88,11 @@ final class Loops {
             return loop;
         }
 
+        /** Whether it calls methods of its own. */
+        boolean hasParts() {
+            return key.parts() > 0;
+        }
+
         /** Puts a new class of the same code in the place of a loop, unless somebody has done so already. */
         synchronized void replace(Loop old) {
             if (loop == old) {
@@ -196,5 +201,10 @@ final class Loops {
     /** {@code local += step[operand]}. */
     static void advance(CodeBuilder code, int local, int operand) {
         code.lload(local).aload(STEP).loadConstant(operand).laload().ladd().loadConstant(POINTER).land().lstore(local);
+    }
+
+    /** {@code local -= step[operand]}. */
+    static void retreat(CodeBuilder code, int local, int operand) {
+        code.lload(local).aload(STEP).loadConstant(operand).laload().lsub().loadConstant(POINTER).land().lstore(local);
     }
 }

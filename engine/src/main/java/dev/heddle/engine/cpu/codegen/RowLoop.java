@@ -24,6 +24,11 @@ import java.util.stream.Stream;
  * Emits {@link Loop#run} for a {@link RowProgram}. If there are several, phases are methods of their own, because the compiler gives up on
  * vectors in methods that are large, and then makes objects of them; the numbers that a phase leaves to the next lie in memory. Sums and their
  * like combine elements in the order that {@link Reduction} gives, so they have the same bits as if they were reduced by themselves.
+ *
+ * <p>The last phase of a row runs in one loop with the first of the next row: the one writes memory, the other reads it, and by turns
+ * neither would keep the memory busy. So the loop runs once more than there are rows, at first with nothing to write, which then goes into
+ * a row of scratch memory, and in the end with nothing new to read. Rows of several chunks are run over one by one, as two of them do not fit
+ * the first-level cache.
  */
 final class RowLoop {
     private static final ClassDesc MATH = ClassDesc.of("java.lang.Math");
@@ -32,12 +37,18 @@ final class RowLoop {
     // Bytes of a method that is not divided, and of a body that may be there twice: the virtual machine's first compiler gives up on about 900.
     private static final int LARGE = 600;
     private static final int SMALL = 250;
+    static final int NUMBER_BYTES = VectorCode.LANES * DType.F32.bytes();
     static final int MOST_CHUNKS = RowProgram.LONGEST / Reduction.CHUNK;
+
+    /** Added to an operand's index: the same in the row before. */
+    private static final int BEFORE = 1 << 20;
 
     /**
      * What distinguishes such loops.
      *
-     * @param single for each operand, whether it has one element a row
+     * @param phases the first may have operands of the row {@link #BEFORE}
+     * @param single for each operand, whether it has one element a row; the last three are rows of scratch memory: for what is not wanted,
+     *     for numbers, for what chunks come to
      * @param rest whether the number of elements is no multiple of a reduction's lanes
      * @param blocks whether there are several blocks
      * @param chunks how many chunks there are if several, else 0
@@ -45,9 +56,12 @@ final class RowLoop {
     record Key(List<RowProgram.Phase> phases, List<Boolean> single, boolean rest, boolean blocks, int chunks) implements Loops.Key {
         @Override
         public void emit(ClassDesc self, CodeBuilder code) {
-            Map<Integer, Integer> pointers = new TreeMap<>();
-            phases.forEach(phase -> pointers(this, phase).forEach(operand -> pointers.computeIfAbsent(operand, k -> Loops.pointer(code, k))));
-            RowLoop only = phases.size() > 1 ? null : new RowLoop(code, this, phases.getFirst(), pointers, Loops.CONSTANTS, Loops.N);
+            Map<Integer, Integer> pointers = new TreeMap<>(); // by operand: locals
+            phases.forEach(phase -> pointers(this, phase).forEach(operand -> pointers.computeIfAbsent(operand, k -> Loops.pointer(code, k % BEFORE))));
+            List<Integer> before = pointers.keySet().stream().filter(operand -> operand >= BEFORE).toList();
+            before.forEach(operand -> pointers.computeIfAbsent(operand - BEFORE, k -> Loops.pointer(code, k)));
+            RowLoop only = phases.size() > 1 || !before.isEmpty() ? null : new RowLoop(code, this, phases.getFirst(), pointers, Loops.CONSTANTS, Loops.N);
+            phases.getFirst().written().stream().filter(before::contains).forEach(operand -> discard(code, pointers.get(operand)));
             int row = code.allocateLocal(TypeKind.INT);
             code.iconst_0().istore(row);
             Loops.loop(code, row, Loops.ROWS, 1, () -> {
@@ -55,16 +69,41 @@ final class RowLoop {
                     only.emitPhase();
                 }
                 for (int i = 0; i < parts(); i++) {
-                    pointers(this, phases.get(i)).forEach(operand -> code.lload(pointers.get(operand)));
-                    code.aload(Loops.CONSTANTS).iload(Loops.N).invokestatic(self, Loops.part(i), part(i));
+                    call(self, code, i, pointers);
                 }
-                pointers.forEach((operand, local) -> Loops.advance(code, local, operand));
+                before.forEach(operand -> code.lload(pointers.get(operand - BEFORE)).lstore(pointers.get(operand)));
+                pointers.entrySet().stream().filter(p -> p.getKey() < BEFORE).forEach(p -> Loops.advance(code, p.getValue(), p.getKey()));
             });
+            if (!before.isEmpty()) {
+                pointers(this, phases.getFirst()).stream().filter(operand -> operand < BEFORE)
+                        .forEach(operand -> Loops.retreat(code, pointers.get(operand), operand));
+                phases.getFirst().written().stream().filter(operand -> operand < BEFORE).forEach(operand -> discard(code, pointers.get(operand)));
+                call(self, code, 0, pointers);
+            }
+        }
+
+        /** Lets a pointer point to memory that nobody reads. */
+        private void discard(CodeBuilder code, int pointer) {
+            code.aload(Loops.AT).loadConstant(single.size() - 3).laload().loadConstant(Loops.POINTER).land().lstore(pointer);
+        }
+
+        private void call(ClassDesc self, CodeBuilder code, int part, Map<Integer, Integer> pointers) {
+            pointers(this, phases.get(part)).forEach(operand -> code.lload(pointers.get(operand)));
+            code.aload(Loops.CONSTANTS).iload(Loops.N).invokestatic(self, Loops.part(part), part(part));
+        }
+
+        private boolean isNumber(Expr.Input in) {
+            return in.index() >= single.size() && in.index() < BEFORE;
+        }
+
+        /** Whether an input is one element for the whole row. */
+        private boolean isOne(Expr.Input in) {
+            return isNumber(in) || single.get(in.index() % BEFORE);
         }
 
         @Override
         public int parts() {
-            return phases.size() > 1 ? phases.size() : 0;
+            return phases.size() > 1 || pointers(this, phases.getFirst()).stream().anyMatch(operand -> operand >= BEFORE) ? phases.size() : 0;
         }
 
         @Override
@@ -104,9 +143,26 @@ final class RowLoop {
         firstLane = vectors.first();
     }
 
-    static Key key(List<RowProgram.Phase> phases, List<Boolean> single, int n) {
+    /**
+     * The key of a loop.
+     *
+     * @param fixed for each operand, whether it is the same memory in all rows
+     */
+    static Key key(List<RowProgram.Phase> phases, List<Boolean> single, List<Boolean> fixed, int n) {
         int chunks = (n + Reduction.CHUNK - 1) / Reduction.CHUNK;
-        return new Key(phases.stream().flatMap(RowLoop::methods).toList(), single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
+        List<RowProgram.Phase> methods = phases.stream().flatMap(RowLoop::methods).toList();
+        return new Key(chunks > 1 ? methods : overlapped(methods, fixed), single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
+    }
+
+    /** Puts the last phase of the row before into the first, if it fits there. */
+    private static List<RowProgram.Phase> overlapped(List<RowProgram.Phase> phases, List<Boolean> fixed) {
+        RowProgram.Phase first = phases.getFirst();
+        RowProgram.Phase last = phases.getLast().on(operand -> operand >= fixed.size() || fixed.get(operand) ? operand : operand + BEFORE);
+        RowProgram.Phase both = new RowProgram.Phase(last.numbers(), Stream.concat(last.stores().stream(), first.stores().stream()).toList(), first.folds());
+        if (phases.size() == 1 || !first.numbers().isEmpty() || !last.folds().isEmpty() || last.stores().isEmpty() || Program.codeBytes(both.expressions()) > LARGE) {
+            return phases;
+        }
+        return Stream.concat(Stream.of(both), phases.subList(1, phases.size() - 1).stream()).toList();
     }
 
     /** A phase as methods: its numbers apart if it is large, sums of columns (and folds) before what else is stored, as stores commit in order. */
@@ -130,9 +186,8 @@ final class RowLoop {
     /** The operands that a phase needs, ascending, then the rows of numbers and of chunks. */
     private static List<Integer> pointers(Key key, RowProgram.Phase phase) {
         Set<Integer> operands = new TreeSet<>();
-        inputs(phase).stream().map(Expr.Input::index).filter(input -> input < key.single.size()).forEach(operands::add);
-        phase.stores().forEach(store -> operands.add(store.operand()));
-        phase.numbers().stream().map(RowProgram.Computed::operand).filter(operand -> operand >= 0).forEach(operands::add);
+        inputs(phase).stream().filter(in -> !key.isNumber(in)).map(Expr.Input::index).forEach(operands::add);
+        operands.addAll(phase.written());
         operands.add(key.single.size() - 2);
         operands.add(key.single.size() - 1);
         return List.copyOf(operands);
@@ -154,11 +209,12 @@ final class RowLoop {
     private void emitPhase() {
         vectors.beginRow();
         for (Expr.Input in : inputs(phase)) {
-            boolean number = in.index() >= key.single.size();
+            boolean number = key.isNumber(in);
             if (number && phase.numbers().stream().noneMatch(computed -> number(computed.number(), in.dtype()).equals(in))) {
                 numberAddress(in.index() - key.single.size());
-                broadcast(in);
-            } else if (!number && key.single.get(in.index())) {
+                vectors.load(in.dtype());
+                vectors.know(in, vectors.keep());
+            } else if (!number && key.isOne(in)) {
                 code.lload(pointers.get(in.index()));
                 broadcast(in);
             }
@@ -182,7 +238,7 @@ final class RowLoop {
 
     private void emitElements(List<Expr> values) {
         vectors.beginBody(values);
-        values.forEach(value -> vectors.hoist(value, in -> in.index() >= key.single.size() || key.single.get(in.index())));
+        values.forEach(value -> vectors.hoist(value, key::isOne));
         Map<RowProgram.Fold, int[]> lanes = new HashMap<>();
         List<RowProgram.Fold> sums = phase.folds().stream().filter(fold -> !isExtreme(fold)).toList();
         phase.folds().forEach(fold -> lanes.put(fold, identities(fold)));
@@ -210,13 +266,13 @@ final class RowLoop {
         for (RowProgram.Fold fold : phase.folds()) {
             acrossLanes(fold, lanes.get(fold));
             numberAddress(fold.number());
-            storeFirst(DType.F32);
+            vectors.store(DType.F32);
         }
     }
 
-    /** Pushes where a number is. */
+    /** Pushes where a number is. It is there as often as a vector has lanes, as what was stored under a mask is slow to load soon after. */
     private void numberAddress(int number) {
-        code.lload(pointers.get(numbers())).loadConstant((long) number * DType.F32.bytes()).ladd();
+        code.lload(pointers.get(numbers())).loadConstant((long) number * NUMBER_BYTES).ladd();
     }
 
     private Expr number(int number, DType dtype) {
@@ -231,7 +287,7 @@ final class RowLoop {
         vectors.know(number(computed.number(), dtype), local);
         code.aload(local);
         numberAddress(computed.number());
-        storeFirst(dtype);
+        vectors.store(dtype);
         if (computed.operand() >= 0) {
             code.aload(local).lload(pointers.get(computed.operand()));
             storeFirst(dtype);
@@ -311,17 +367,21 @@ final class RowLoop {
      * @param small whether the body may be there twice, to spare whole vectors the mask
      */
     private void forVectors(int end, boolean rest, boolean small, IntConsumer body) {
+        bound(index);
         int whole = end;
         if (rest) {
             whole = code.allocateLocal(TypeKind.INT);
             code.iload(end).loadConstant(-FloatReduction.LANES).iand().istore(whole);
         }
+        bound(whole);
         if (!rest || small) {
             Loops.loop(code, index, whole, VectorCode.LANES, () -> body.accept(VectorCode.NONE));
         }
         if (rest) {
             int last = code.allocateLocal(TypeKind.INT);
             code.iload(end).loadConstant(FloatReduction.LANES - 1).iadd().loadConstant(-FloatReduction.LANES).iand().istore(last);
+            bound(index);
+            bound(last);
             Loops.loop(code, index, last, VectorCode.LANES, () -> {
                 code.iload(index).iload(end);
                 int mask = vectors.first();
@@ -329,6 +389,16 @@ final class RowLoop {
                 body.accept(mask);
                 vectors.masked(VectorCode.NONE);
             });
+        }
+    }
+
+    /**
+     * Tells the compiler that a number of elements is not negative nor large, from which it concludes that all addresses are in range. Where
+     * nothing is stored it is not told: it would load many vectors at once, in an order of its own, which is slow from memory.
+     */
+    private void bound(int local) {
+        if (!phase.stores().isEmpty()) {
+            code.iload(local).loadConstant(2 * RowProgram.LONGEST - 1).iand().istore(local);
         }
     }
 

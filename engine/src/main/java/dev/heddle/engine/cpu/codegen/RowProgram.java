@@ -7,6 +7,9 @@ import dev.heddle.engine.plan.Call;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.IntUnaryOperator;
 
 /**
  * The steps of a call that goes row by row, put into phases: each runs over the elements of a row once, and what is folded in one is known
@@ -45,6 +48,30 @@ public final class RowProgram {
             return all;
         }
 
+        /** The operands that it writes. */
+        Set<Integer> written() {
+            Set<Integer> operands = new TreeSet<>();
+            stores.forEach(store -> operands.add(store.operand));
+            numbers.stream().map(Computed::operand).filter(operand -> operand >= 0).forEach(operands::add);
+            return operands;
+        }
+
+        /** The same of other operands. */
+        Phase on(IntUnaryOperator to) {
+            List<Expr> moved = expressions().stream().map(e -> moved(e, to)).toList();
+            Phase phase = with(moved.iterator());
+            return new Phase(phase.numbers.stream().map(x -> new Computed(x.value, x.number, x.operand < 0 ? x.operand : to.applyAsInt(x.operand))).toList(),
+                    phase.stores.stream().map(x -> new Store(to.applyAsInt(x.operand), x.value, x.column)).toList(), phase.folds);
+        }
+
+        private static Expr moved(Expr e, IntUnaryOperator to) {
+            if (e instanceof Expr.Input input) {
+                return new Expr.Input(to.applyAsInt(input.index()), input.dtype());
+            }
+            List<Expr> inner = Program.operands(e);
+            return inner.isEmpty() ? e : Program.with(e, inner.stream().map(x -> moved(x, to)).toList());
+        }
+
         Phase with(Iterator<Expr> values) {
             List<Computed> computed = numbers.stream().map(x -> new Computed(values.next(), x.number, x.operand)).toList();
             List<Store> stored = stores.stream().map(x -> new Store(x.operand, values.next(), x.column)).toList();
@@ -53,7 +80,7 @@ public final class RowProgram {
     }
 
     private final List<Phase> phases;
-    private final List<Walk> walks; // of operands, of lanes of columns, of rows of scratch memory, the last two for numbers and for what chunks come to
+    private final List<Walk> walks; // of operands, of lanes of columns, of rows of scratch memory: the last three are RowLoop's
     private final int n;
     private final List<Long> scratch; // bytes of rows of scratch memory
     private final long[] constants;
@@ -79,7 +106,9 @@ public final class RowProgram {
 
     /** The loop of the program. */
     public LoopCall loop() {
-        return new LoopCall(RowLoop.key(phases, walks.stream().map(Walk::single).toList(), n), true, constants);
+        List<Boolean> single = walks.stream().map(Walk::single).toList();
+        List<Boolean> fixed = walks.stream().map(walk -> walk.rowBytes == 0).toList();
+        return new LoopCall(RowLoop.key(phases, single, fixed, n), true, constants);
     }
 
     /** Elements in a row. */

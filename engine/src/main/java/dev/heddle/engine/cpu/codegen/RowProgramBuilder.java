@@ -334,7 +334,9 @@ final class RowProgramBuilder {
         List<Long> scratch = new ArrayList<>();
         placeInternalRows(all, scratch);
         all.add(new Walk(0, false));
-        scratch.add((long) Math.max(1, numbers) * DType.F32.bytes());
+        scratch.add((long) n * DType.F32.bytes());
+        all.add(new Walk(0, false));
+        scratch.add((long) numbers * RowLoop.NUMBER_BYTES);
         all.add(new Walk(0, false));
         scratch.add((long) phases.stream().mapToInt(phase -> phase.folds().size()).max().orElse(0) * RowLoop.MOST_CHUNKS * DType.F32.bytes());
         List<Expr> expressions = new ArrayList<>();
