@@ -13,8 +13,8 @@ final class RowKernel implements Kernel, IntConsumer {
     private static final int PARTS_PER_THREAD = 4;
     /** Fewer elements than this are not worth a second thread. */
     private static final long PARALLEL = 16 << 10;
-    /** Elements of a call of the loop: as many as to hide the call. */
-    private static final int CALL = 16 << 10;
+    /** Elements of a call of the loop: as many as to hide the call, and its first and last row, which do not overlap with others. */
+    private static final int CALL = 256 << 10;
 
     private final RowProgram program;
     private final ColumnFold[] columns;
@@ -86,7 +86,7 @@ final class RowKernel implements Kernel, IntConsumer {
         long first = blocks() * part / loops.length;
         long end = blocks() * (part + 1) / loops.length;
         if (columns.length == 0) {
-            run(part, first, end, CALL);
+            run(part, first, end);
             return;
         }
         for (long block = first; block < end; block++) {
@@ -96,17 +96,17 @@ final class RowKernel implements Kernel, IntConsumer {
                 fold.clear(at[part][fold.slot()]);
                 lanes += fold.workspaceBytes();
             }
-            run(part, columns[0].firstRow(block), columns[0].endRow(block), ColumnFold.LANES * program.n());
+            run(part, columns[0].firstRow(block), columns[0].endRow(block));
         }
     }
 
-    /** Runs over rows, so many elements a call. */
-    private void run(int part, long from, long end, int elements) {
+    /** Runs over rows: those of a block at once, as the loop begins with the first lane of columns. */
+    private void run(int part, long from, long end) {
         long[] first = at[part];
         LoopCall loop = loops[part];
         for (long row = from; row < end;) {
-            int most = columns.length == 0 && loop.isYoung() ? LoopCall.PIECE : elements;
-            int count = (int) Math.min(end - row, Math.max(1, most / program.n()));
+            int most = loop.isYoung() ? LoopCall.PIECE : CALL;
+            int count = (int) Math.min(end - row, columns.length > 0 ? ColumnFold.BLOCK : Math.max(1, most / program.n()));
             for (int k = 0; k < operands; k++) {
                 first[k] = addresses[k] + row * steps[k];
             }

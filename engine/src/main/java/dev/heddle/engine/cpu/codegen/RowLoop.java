@@ -62,6 +62,7 @@ final class RowLoop {
             before.forEach(operand -> pointers.computeIfAbsent(operand - BEFORE, k -> Loops.pointer(code, k)));
             RowLoop only = phases.size() > 1 || !before.isEmpty() ? null : new RowLoop(code, this, phases.getFirst(), pointers, Loops.CONSTANTS, Loops.N);
             phases.getFirst().written().stream().filter(before::contains).forEach(operand -> discard(code, pointers.get(operand)));
+            List<Integer> columns = phases.stream().flatMap(phase -> phase.stores().stream()).filter(RowProgram.Store::column).map(RowProgram.Store::operand).toList();
             int row = code.allocateLocal(TypeKind.INT);
             code.iconst_0().istore(row);
             Loops.loop(code, row, Loops.ROWS, 1, () -> {
@@ -72,7 +73,13 @@ final class RowLoop {
                     call(self, code, i, pointers);
                 }
                 before.forEach(operand -> code.lload(pointers.get(operand - BEFORE)).lstore(pointers.get(operand)));
-                pointers.entrySet().stream().filter(p -> p.getKey() < BEFORE).forEach(p -> Loops.advance(code, p.getValue(), p.getKey()));
+                pointers.forEach((operand, local) -> {
+                    if (columns.contains(operand)) {
+                        nextLane(code, row, operand, local);
+                    } else if (operand < BEFORE) {
+                        Loops.advance(code, local, operand);
+                    }
+                });
             });
             if (!before.isEmpty()) {
                 pointers(this, phases.getFirst()).stream().filter(operand -> operand < BEFORE)
@@ -80,6 +87,12 @@ final class RowLoop {
                 phases.getFirst().written().stream().filter(operand -> operand < BEFORE).forEach(operand -> discard(code, pointers.get(operand)));
                 call(self, code, 0, pointers);
             }
+        }
+
+        /** Lets a pointer point to the lane of columns that is the next row's: the first again after the last. */
+        private static void nextLane(CodeBuilder code, int row, int operand, int pointer) {
+            code.aload(Loops.AT).loadConstant(operand).laload().iload(row).iconst_1().iadd().loadConstant(ColumnFold.LANES - 1).iand().i2l()
+                    .aload(Loops.STEP).loadConstant(operand).laload().lmul().ladd().loadConstant(Loops.POINTER).land().lstore(pointer);
         }
 
         /** Lets a pointer point to memory that nobody reads. */
