@@ -105,8 +105,8 @@ final class RowKernel implements Kernel, IntConsumer {
         long[] first = at[part];
         LoopCall loop = loops[part];
         for (long row = from; row < end;) {
-            int most = loop.isYoung() ? LoopCall.PIECE : CALL;
-            int count = (int) Math.min(end - row, columns.length > 0 ? ColumnFold.BLOCK : Math.max(1, most / program.n()));
+            int most = columns.length > 0 ? ColumnFold.BLOCK : Math.max(1, (loop.wantsPieces() ? LoopCall.PIECE : CALL) / program.n());
+            int count = (int) Math.min(end - row, most);
             for (int k = 0; k < operands; k++) {
                 first[k] = addresses[k] + row * steps[k];
             }

@@ -111,6 +111,27 @@ class RowKernelTest {
         assertArrayEquals(Functional.softmax(product, -1).toFloatArray(), fused);
     }
 
+    /** The first run over a row keeps its exponentials in scratch memory, which the last one, of the row before, still reads. */
+    @ParameterizedTest
+    @ValueSource(ints = {100, 2048})
+    void scratchMemoryIsNotOverwrittenByTheNextRow(int n) {
+        Tensor x = new Generator(n).randn(40, n).eval();
+        assertSameBits(() -> {
+            Tensor e = x.abs().sqrt();
+            return List.of(e.div(e.sum(true, -1)).to(DType.BF16));
+        });
+    }
+
+    /** The last run over a row stores nothing else. */
+    @Test
+    void columnsMayBeAllThatIsWanted() {
+        Tensor x = new Generator(14).randn(manyRows(), 50).eval();
+        assertSameBits(() -> {
+            Tensor e = x.exp();
+            return List.of(e.div(e.sum(true, -1)).sum(0));
+        });
+    }
+
     @Test
     void rowsMayLieApartAndRepeat() {
         Tensor wide = new Generator(7).randn(40, 100).eval();

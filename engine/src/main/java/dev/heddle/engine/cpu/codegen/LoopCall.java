@@ -10,7 +10,7 @@ package dev.heddle.engine.cpu.codegen;
  * a new class of the same code, which starts anew.
  */
 public final class LoopCall {
-    /** Young loops should be given this many elements at most: methods are compiled sooner for being called than for looping. */
+    /** Elements of a small call. */
     public static final int PIECE = 256;
 
     private static final int YOUNG = 2000;
@@ -50,8 +50,11 @@ public final class LoopCall {
         return new LoopCall(shared, vector, constants);
     }
 
-    /** Whether there were too few calls so far for the loop to be compiled; its parts, if it has some, are called for every row. */
-    public boolean isYoung() {
+    /**
+     * Whether to call it for {@link #PIECE} elements at a time for now: methods are compiled sooner for being called than for looping. One that
+     * has methods of its own calls these for every row.
+     */
+    public boolean wantsPieces() {
         return calls < YOUNG && !shared.hasParts();
     }
 

@@ -46,21 +46,21 @@ final class RowLoop {
     /**
      * What distinguishes such loops.
      *
-     * @param phases the first may have operands of the row {@link #BEFORE}
+     * @param overlaps whether the first phase is also the last of the row {@link #BEFORE}
      * @param single for each operand, whether it has one element a row; the last three are rows of scratch memory: for what is not wanted,
      *     for numbers, for what chunks come to
      * @param rest whether the number of elements is no multiple of a reduction's lanes
      * @param blocks whether there are several blocks
      * @param chunks how many chunks there are if several, else 0
      */
-    record Key(List<RowProgram.Phase> phases, List<Boolean> single, boolean rest, boolean blocks, int chunks) implements Loops.Key {
+    record Key(List<RowProgram.Phase> phases, boolean overlaps, List<Boolean> single, boolean rest, boolean blocks, int chunks) implements Loops.Key {
         @Override
         public void emit(ClassDesc self, CodeBuilder code) {
             Map<Integer, Integer> pointers = new TreeMap<>(); // by operand: locals
             phases.forEach(phase -> pointers(this, phase).forEach(operand -> pointers.computeIfAbsent(operand, k -> Loops.pointer(code, k % BEFORE))));
             List<Integer> before = pointers.keySet().stream().filter(operand -> operand >= BEFORE).toList();
             before.forEach(operand -> pointers.computeIfAbsent(operand - BEFORE, k -> Loops.pointer(code, k)));
-            RowLoop only = phases.size() > 1 || !before.isEmpty() ? null : new RowLoop(code, this, phases.getFirst(), pointers, Loops.CONSTANTS, Loops.N);
+            RowLoop only = parts() > 0 ? null : new RowLoop(code, this, phases.getFirst(), pointers, Loops.CONSTANTS, Loops.N);
             phases.getFirst().written().stream().filter(before::contains).forEach(operand -> discard(code, pointers.get(operand)));
             List<Integer> columns = phases.stream().flatMap(phase -> phase.stores().stream()).filter(RowProgram.Store::column).map(RowProgram.Store::operand).toList();
             int row = code.allocateLocal(TypeKind.INT);
@@ -81,7 +81,7 @@ final class RowLoop {
                     }
                 });
             });
-            if (!before.isEmpty()) {
+            if (overlaps) {
                 pointers(this, phases.getFirst()).stream().filter(operand -> operand < BEFORE)
                         .forEach(operand -> Loops.retreat(code, pointers.get(operand), operand));
                 phases.getFirst().written().stream().filter(operand -> operand < BEFORE).forEach(operand -> discard(code, pointers.get(operand)));
@@ -116,7 +116,7 @@ final class RowLoop {
 
         @Override
         public int parts() {
-            return phases.size() > 1 || pointers(this, phases.getFirst()).stream().anyMatch(operand -> operand >= BEFORE) ? phases.size() : 0;
+            return phases.size() > 1 || overlaps ? phases.size() : 0;
         }
 
         @Override
@@ -164,17 +164,27 @@ final class RowLoop {
     static Key key(List<RowProgram.Phase> phases, List<Boolean> single, List<Boolean> fixed, int n) {
         int chunks = (n + Reduction.CHUNK - 1) / Reduction.CHUNK;
         List<RowProgram.Phase> methods = phases.stream().flatMap(RowLoop::methods).toList();
-        return new Key(chunks > 1 ? methods : overlapped(methods, fixed), single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
+        boolean overlaps = chunks <= 1 && overlap(methods, fixed);
+        return new Key(overlaps ? overlapped(methods, fixed) : methods, overlaps, single, n % FloatReduction.LANES != 0, n > Reduction.BLOCK, chunks > 1 ? chunks : 0);
     }
 
-    /** Puts the last phase of the row before into the first, if it fits there. */
+    /**
+     * Whether the last phase of a row can run with the first of the next: it stores rows of results, the first needs no numbers and stores
+     * nothing into scratch memory that the last may still read, and both are not too large.
+     */
+    private static boolean overlap(List<RowProgram.Phase> phases, List<Boolean> fixed) {
+        RowProgram.Phase first = phases.getFirst();
+        RowProgram.Phase last = phases.getLast();
+        boolean stores = last.folds().isEmpty() && !last.stores().isEmpty() && last.stores().stream().noneMatch(RowProgram.Store::column);
+        List<Expr> both = Stream.concat(first.expressions().stream(), last.expressions().stream()).toList();
+        return phases.size() > 1 && stores && first.numbers().isEmpty() && first.written().stream().noneMatch(fixed::get) && Program.codeBytes(both) <= LARGE;
+    }
+
+    /** Puts the last phase of the row before into the first. */
     private static List<RowProgram.Phase> overlapped(List<RowProgram.Phase> phases, List<Boolean> fixed) {
         RowProgram.Phase first = phases.getFirst();
         RowProgram.Phase last = phases.getLast().on(operand -> operand >= fixed.size() || fixed.get(operand) ? operand : operand + BEFORE);
         RowProgram.Phase both = new RowProgram.Phase(last.numbers(), Stream.concat(last.stores().stream(), first.stores().stream()).toList(), first.folds());
-        if (phases.size() == 1 || !first.numbers().isEmpty() || !last.folds().isEmpty() || last.stores().isEmpty() || Program.codeBytes(both.expressions()) > LARGE) {
-            return phases;
-        }
         return Stream.concat(Stream.of(both), phases.subList(1, phases.size() - 1).stream()).toList();
     }
 
@@ -196,7 +206,7 @@ final class RowLoop {
         return methods.stream();
     }
 
-    /** The operands that a phase needs, ascending, then the rows of numbers and of chunks. */
+    /** The operands that a phase needs, ascending, of this row and then of the row before, and always the rows of numbers and of chunks. */
     private static List<Integer> pointers(Key key, RowProgram.Phase phase) {
         Set<Integer> operands = new TreeSet<>();
         inputs(phase).stream().filter(in -> !key.isNumber(in)).map(Expr.Input::index).forEach(operands::add);

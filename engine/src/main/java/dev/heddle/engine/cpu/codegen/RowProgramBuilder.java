@@ -195,7 +195,7 @@ final class RowProgramBuilder {
         if (!fits) {
             throw new DoesNotFit();
         }
-        int phase = Math.max(phase(e, step), phases.size() - 1); // behind the first, which reads and does not write, see RowLoop
+        int phase = Math.max(phase(e, step), phases.size() - 1); // behind the first, which reads memory, see RowLoop
         int lanes = operands.size() + columns.size();
         Expr value = resolve(e, step, first, phase).cast(DType.F32);
         phase(phase).stores().add(new Store(lanes, new Expr.Binary(Reduction.combining(reduce.kind()), new Expr.Input(lanes, DType.F32), value), true));

@@ -86,7 +86,7 @@ final class TileLoop {
     void run(long[] first, long[] rowStep, int rows, int n, long scratch) {
         if (scratchBytes != 0) {
             runInTiles(first, rowStep, rows, n, scratch);
-        } else if (loop.isYoung()) {
+        } else if (loop.wantsPieces()) {
             runInPieces(first, rowStep, rows, n);
         } else {
             loop.run(first, rowStep, rows, n);
