@@ -7,7 +7,7 @@
 # OUT_FOLDER (heddle-gpu-report) gets report.json, summary.md and logs.tar.gz. Exit status 1 if a stage failed.
 set -uo pipefail
 all=(device op_table random_graphs kernels determinism host bench bench_torch training training_torch mnist soak memcheck racecheck models models_torch)
-declare -A limits=([device]=60 [op_table]=180 [random_graphs]=90 [kernels]=90 [determinism]=60 [host]=40 [bench]=120 [bench_torch]=120
+declare -A limits=([device]=60 [op_table]=180 [random_graphs]=90 [kernels]=90 [determinism]=60 [host]=40 [bench]=160 [bench_torch]=120
   [training]=75 [training_torch]=150 [mnist]=90 [soak]=60 [memcheck]=90 [racecheck]=90 [models]=200 [models_torch]=380)
 
 usage() { sed -n '3,7s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
