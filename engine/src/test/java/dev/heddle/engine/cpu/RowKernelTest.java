@@ -111,7 +111,7 @@ class RowKernelTest {
         assertArrayEquals(Functional.softmax(product, -1).toFloatArray(), fused);
     }
 
-    /** The first run over a row keeps its exponentials in scratch memory, which the last one, of the row before, still reads. */
+    /** The first run over a row keeps its roots in scratch memory, which the last one, of the row before, still reads. */
     @ParameterizedTest
     @ValueSource(ints = {100, 2048})
     void scratchMemoryIsNotOverwrittenByTheNextRow(int n) {

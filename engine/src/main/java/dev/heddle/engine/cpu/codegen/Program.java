@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.ToIntFunction;
 
 /**
  * Expressions whose literals hold, in place of their bits, an index into {@code constants}.
@@ -80,6 +81,15 @@ record Program(List<Expr> outputs, long[] constants) {
             case Expr.Select s -> new Expr.Select(operands.get(0), operands.get(1), operands.get(2));
             case Expr.Cast c -> new Expr.Cast(operands.getFirst(), c.dtype());
         };
+    }
+
+    /** The same expression of other inputs: their indices are what the function makes of them. */
+    static Expr withInputs(Expr e, ToIntFunction<Expr.Input> index) {
+        if (e instanceof Expr.Input input) {
+            return new Expr.Input(index.applyAsInt(input), input.dtype());
+        }
+        List<Expr> operands = operands(e);
+        return operands.isEmpty() ? e : with(e, operands.stream().map(operand -> withInputs(operand, index)).toList());
     }
 
     /** How often each distinct node is used, by other nodes or as an output. */

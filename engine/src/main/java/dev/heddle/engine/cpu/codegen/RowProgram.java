@@ -58,18 +58,10 @@ public final class RowProgram {
 
         /** The same of other operands. */
         Phase on(IntUnaryOperator to) {
-            List<Expr> moved = expressions().stream().map(e -> moved(e, to)).toList();
+            List<Expr> moved = expressions().stream().map(e -> Program.withInputs(e, input -> to.applyAsInt(input.index()))).toList();
             Phase phase = with(moved.iterator());
             return new Phase(phase.numbers.stream().map(x -> new Computed(x.value, x.number, x.operand < 0 ? x.operand : to.applyAsInt(x.operand))).toList(),
                     phase.stores.stream().map(x -> new Store(to.applyAsInt(x.operand), x.value, x.column)).toList(), phase.folds);
-        }
-
-        private static Expr moved(Expr e, IntUnaryOperator to) {
-            if (e instanceof Expr.Input input) {
-                return new Expr.Input(to.applyAsInt(input.index()), input.dtype());
-            }
-            List<Expr> inner = Program.operands(e);
-            return inner.isEmpty() ? e : Program.with(e, inner.stream().map(x -> moved(x, to)).toList());
         }
 
         Phase with(Iterator<Expr> values) {
@@ -108,7 +100,7 @@ public final class RowProgram {
     public LoopCall loop() {
         List<Boolean> single = walks.stream().map(Walk::single).toList();
         List<Boolean> fixed = walks.stream().map(walk -> walk.rowBytes == 0).toList();
-        return new LoopCall(RowLoop.key(phases, single, fixed, n), true, constants);
+        return new LoopCall(RowLoop.of(phases, single, fixed, n), true, constants);
     }
 
     /** Elements in a row. */

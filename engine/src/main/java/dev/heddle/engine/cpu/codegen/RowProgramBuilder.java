@@ -336,9 +336,9 @@ final class RowProgramBuilder {
         all.add(new Walk(0, false));
         scratch.add((long) n * DType.F32.bytes());
         all.add(new Walk(0, false));
-        scratch.add((long) numbers * RowLoop.NUMBER_BYTES);
+        scratch.add((long) numbers * RowPhase.NUMBER_BYTES);
         all.add(new Walk(0, false));
-        scratch.add((long) phases.stream().mapToInt(phase -> phase.folds().size()).max().orElse(0) * RowLoop.MOST_CHUNKS * DType.F32.bytes());
+        scratch.add((long) phases.stream().mapToInt(phase -> phase.folds().size()).max().orElse(0) * RowPhase.MOST_CHUNKS * DType.F32.bytes());
         List<Expr> expressions = new ArrayList<>();
         for (Phase phase : phases) {
             phase.expressions().forEach(e -> expressions.add(renumbered(e, all.size())));
@@ -389,12 +389,6 @@ final class RowProgramBuilder {
     }
 
     private Expr renumbered(Expr e, int all) {
-        if (e instanceof Expr.Input input) {
-            return isNumber(input) ? new Expr.Input(input.index() - number(0) + all, input.dtype())
-                    : loaded.containsKey(input) ? new Expr.Input(place(input.index()), input.dtype()) : input;
-        }
-        List<Expr> inner = Program.operands(e);
-        return inner.isEmpty() ? e : Program.with(e, inner.stream().map(x -> renumbered(x, all)).toList());
+        return Program.withInputs(e, input -> isNumber(input) ? input.index() - number(0) + all : loaded.containsKey(input) ? place(input.index()) : input.index());
     }
-
 }

@@ -1,4 +1,4 @@
-// Writes the code of expressions over f32 lanes: what VectorLoop and RowLoop have in common.
+// Writes the code of expressions over f32 lanes: what VectorLoop and RowPhase have in common.
 package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.DType;
