@@ -273,7 +273,8 @@ final class OpCases {
     private static void movement() {
         add(unary("reshape", x -> x.reshape(5, -1), any(2, 3, 5)), unary("flatten", x -> x.flatten(1, -1), any(2, 3, 5)),
                 unary("permute", x -> x.permute(2, 0, 1), any(2, 3, 5)), unary("transpose", Tensor::t, any(33, 18)),
-                unary("expand", x -> x.expand(4, 3, 5), any(3, 1)), unary("squeeze", x -> x.unsqueeze(1).squeeze(-2), any(3, 4)),
+                unary("expand", x -> x.expand(4, 3, 5), any(3, 1)), unary("expand to many", x -> x.expand(4, 3, 3001), any(3, 1)),
+                unary("expand one", x -> x.expand(3, 2049), any(1)), unary("expand integers", x -> x.expand(2, 777), integers(2, 1)), unary("squeeze", x -> x.unsqueeze(1).squeeze(-2), any(3, 4)),
                 unary("slice", x -> x.slice(0, 1, -1).slice(1, 0, 9, 3), any(5, 9)), unary("select", x -> x.select(1, -2), any(5, 9)),
                 unary("an empty slice", x -> x.slice(0, 2, 2), any(5, 2)), unary("flip", x -> x.flip(0, -1), any(3, 2, 4)),
                 unary("pad", x -> x.pad(new long[] {1, 0}, new long[] {2, 3}, 0.5), any(3, 4)),

@@ -1,4 +1,4 @@
-// Copies between two-dimensional views with any strides: transposes, gathers of strided operands, scatters of results.
+// Copies between two-dimensional views with any strides: transposes, gathers of strided operands, scatters of results, fills.
 package dev.heddle.engine.cpu.codegen;
 
 import dev.heddle.engine.memory.Memory;
@@ -8,6 +8,10 @@ final class Strided {
     /** Side of the tiles of a transpose: one cache line of f32. */
     static final int TILE = 16;
     private static final long VECTORIZED = 1 << 12; // elements that are worth running code which may not be compiled yet
+
+    /** Elements of a fill that are written one by one, and bytes that are then copied at once: they stay in the first-level cache. */
+    private static final int FIRST = 16;
+    private static final long PIECE = 8 << 10;
 
     private Strided() {}
 
@@ -23,6 +27,14 @@ final class Strided {
             for (int r = 0; r < rows; r++) {
                 Memory.copy(source + r * sourceRow, target + r * targetRow, row);
             }
+        } else if (sourceStep == 0 && targetStep == bytes) {
+            if (sourceRow == 0 && targetRow == (long) n * bytes) {
+                fill(source, target, (long) rows * n, bytes);
+                return;
+            }
+            for (int r = 0; r < rows; r++) {
+                fill(source + r * sourceRow, target + r * targetRow, n, bytes);
+            }
         } else if (bytes == Integer.BYTES && sourceRow == bytes && targetStep == bytes && (long) rows * n >= VECTORIZED) {
             int wholeRows = rows / Transpose.SIDE * Transpose.SIDE;
             int wholeColumns = n / Transpose.SIDE * Transpose.SIDE;
@@ -33,6 +45,17 @@ final class Strided {
                     target + wholeRows * targetRow, targetRow, targetStep, rows - wholeRows, n, bytes);
         } else {
             tiles(source, sourceRow, sourceStep, target, targetRow, targetStep, rows, n, bytes);
+        }
+    }
+
+    /** Writes one element {@code n} times: a few, then copies of what is there. */
+    private static void fill(long source, long target, long n, int bytes) {
+        int first = (int) Math.min(n, FIRST);
+        elements(source, 0, 0, target, 0, bytes, 1, first, bytes);
+        long all = n * bytes;
+        for (long done = (long) first * bytes, part; done < all; done += part) {
+            part = Math.min(Math.min(done, PIECE), all - done);
+            Memory.copy(target, target + done, part);
         }
     }
 
