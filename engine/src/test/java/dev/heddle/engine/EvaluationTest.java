@@ -296,4 +296,53 @@ class EvaluationTest {
         assertArrayEquals(new float[] {10, 28, 28, 100}, again.toFloatArray());
         assertArrayEquals(new float[] {10, 28, 28, 100}, z.toFloatArray());
     }
+
+    @Test
+    void anEmbeddingsGradientIsWrittenWhereItIsRead() {
+        Tensor table = new Generator(1).randn(50, 8).eval();
+        Tensor tokens = Tensor.of(new long[] {3, 3, 49}, 3);
+        Tensor y = Functional.embedding(tokens, table);
+        float[] gradient = Gradients.of(y.sum(), table).getFirst().toFloatArray(); // (50, 8)
+        assertEquals(0, Debug.lastPlan().peakBytes() / (50 * 8 * 4), Debug.lastPlan()::toString); // zeros lie in the result
+        for (int i = 0; i < gradient.length; i++) {
+            assertEquals(i / 8 == 3 ? 2 : i / 8 == 49 ? 1 : 0, gradient[i]);
+        }
+    }
+
+    @Test
+    void aScatterLeavesWhatItAddsTo() {
+        Tensor index = Tensor.of(new long[] {1, 1}, 2);
+        Tensor leaf = Tensor.of(new float[] {1, 2, 3}, 3, 1).eval();
+        Tensor x = leaf.mul(10); // 10 20 30
+        Tensor ones = Tensor.ones(2, 1);
+        Tensor first = x.indexAdd(0, index, ones); // 10 22 30
+        Tensor second = x.indexAdd(0, index, ones.neg()); // 10 18 30
+        Tensor chained = first.add(0.5).indexAdd(0, index, x.slice(0, 0, 2)); // 10.5 52.5 30.5
+        Tensor after = x.add(1); // 11 21 31
+        Tensor.eval(chained, second, after, first);
+        assertArrayEquals(new float[] {10, 22, 30}, first.toFloatArray());
+        assertArrayEquals(new float[] {10, 18, 30}, second.toFloatArray());
+        assertArrayEquals(new float[] {10.5f, 52.5f, 30.5f}, chained.toFloatArray());
+        assertArrayEquals(new float[] {11, 21, 31}, after.toFloatArray());
+
+        Tensor small = Tensor.of(new float[] {1, 2, 3}, 3, 1).mul(10).eval().mul(2); // 20 40 60, read by rows and then added to
+        Tensor rows = Tensor.ones(64, 3).eval().mul(3).mul(small.reshape(3)); // (64, 3)
+        Tensor sums = rows.sum(-1); // 360 each
+        Tensor added = small.indexAdd(0, index, ones);
+        Tensor.eval(added, sums);
+        assertArrayEquals(new float[] {20, 42, 60}, added.toFloatArray());
+        assertEquals(360, sums.toFloatArray()[63]);
+    }
+
+    @Test
+    void aWrongIndexLeavesAVariableAsItWas() {
+        Variable w = new Variable("w", Tensor.of(1f, 2f), false);
+        Variable other = new Variable("other", Tensor.of(5f, 6f), false);
+        w.set(w.value().mul(3));
+        Variable.settle(List.of(w));
+        Tensor before = w.value();
+        w.set(other.value().indexAdd(0, Tensor.of(new long[] {2}, 1), Tensor.of(1f)));
+        assertThrows(IndexOutOfBoundsException.class, () -> Variable.settle(List.of(w)));
+        assertArrayEquals(new float[] {3, 6}, before.toFloatArray());
+    }
 }

@@ -131,7 +131,7 @@ class RandomGraphTest {
 
     private static Tensor next(Random random, List<Tensor> values, boolean products) {
         Tensor x = pick(random, values);
-        return switch (random.nextInt(products ? 15 : 14)) {
+        return switch (random.nextInt(products ? 16 : 15)) {
             case 0 -> x.tanh();
             case 1 -> x.mul(0.5).exp().add(1).log();
             case 2 -> x.abs().add(0.1).sqrt();
@@ -148,6 +148,10 @@ class RandomGraphTest {
                 yield compatible(x, y) ? x.mul(y).tanh() : compatible(x, y.transpose(0, 1)) ? x.add(y.transpose(0, 1)).mul(0.5) : x.neg();
             }
             case 13 -> x.relu().add(x.mul(0.1));
+            case 14 -> {
+                Tensor index = new Generator(random.nextLong()).randint(0, x.dim(0), 1 + random.nextInt((int) Math.min(x.dim(0), 40)));
+                yield x.indexAdd(0, index, x.slice(0, 0, index.dim(0)).mul(0.5));
+            }
             default -> x.matmul(x.transpose(0, 1)).mul(1.0 / x.dim(1)).tanh().matmul(x);
         };
     }

@@ -12,7 +12,7 @@ import dev.heddle.engine.plan.Layout;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Gather and scatter-add over contiguous operands, seen as {@code x (outer, extent, inner)}. Whole slices are read or added
+ * Gather, and scatter-add to what the result holds, over contiguous operands, seen as {@code x (outer, extent, inner)}. Whole slices are read or added
  * at {@code index (count)}, single elements at {@code index (outer, count, inner)}. Indices are checked before anything is
  * written. Additions to one place are made by one thread, in the order of the source.
  */
@@ -67,7 +67,7 @@ final class IndexKernels implements Kernel {
 
     @Override
     public void run(long[] addresses) {
-        x = addresses[0];
+        x = addresses[0]; // of a scatter, the output
         index = addresses[1];
         source = scatter ? addresses[2] : 0;
         output = addresses[scatter ? 3 : 2];
@@ -78,9 +78,6 @@ final class IndexKernels implements Kernel {
         }
         if (outputBytes == 0) {
             return;
-        }
-        if (scatter && x != output) {
-            MemorySegment.copy(Memory.ALL, x, Memory.ALL, output, outputBytes);
         }
         if (!scatter && slices) {
             long bytes = Math.max(1, inner * dtype.bytes());

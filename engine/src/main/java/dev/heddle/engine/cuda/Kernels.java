@@ -169,20 +169,15 @@ final class Kernels {
                 .value(error).value(elements).value(s.extent).value(s.inner).value(s.count).grid(blocks(elements), 1, 1).build();
     }
 
+    /** Adds to what the output holds. */
     Kernel scatter(Scatter op, Layout x, Layout index, Layout out) {
         boolean slices = op instanceof Scatter.AddSlices;
         IndexShape s = IndexShape.of(op.axis(), slices, x, index);
-        long bytes = out.spec().bytes();
-        Kernel copy = addresses -> {
-            if (bytes > 0) {
-                Driver.memcpyDtoDAsync(addresses[3], addresses[0], bytes, device.stream);
-            }
-        };
         if (out.shape().elements() == 0 || index.shape().elements() == 0) {
-            return copy;
+            return nothing();
         }
         if (isEmbedding(slices, s, x.dtype())) {
-            return embeddingBackward(copy, s, x.dtype(), index.dtype());
+            return embeddingBackward(s, x.dtype(), index.dtype());
         }
         String wraps = x.dtype().isInteger() ? "WRAPS" : "ROUNDS";
         Launch.Builder add = launch("index.cu", slices ? "scatter_add_slices" : "scatter_add_elements", x.dtype(), index(index), wraps)
@@ -193,7 +188,7 @@ final class Kernels {
         } else {
             add.value(s.outer * s.inner).value(s.extent).value(s.inner).value(s.count).grid(blocks(s.outer * s.inner), 1, 1);
         }
-        return Sequence.of(List.of(copy, add.build()));
+        return add.build();
     }
 
     // ---- rows of a table by index, as embeddings are
@@ -208,12 +203,12 @@ final class Kernels {
     }
 
     /** Sorts the indices, then adds the rows of each; operands as of a scatter. */
-    private Kernel embeddingBackward(Kernel copy, IndexShape s, DType dtype, DType index) {
+    private Kernel embeddingBackward(IndexShape s, DType dtype, DType index) {
         long keys = align(8 * s.count);
         long partials = 2 * keys; // behind two buffers of keys, two rows for each 32 keys
         int columns = (int) s.inner;
         int workspace = 4;
-        List<Kernel> kernels = new ArrayList<>(List.of(copy));
+        List<Kernel> kernels = new ArrayList<>();
         kernels.add(embedding("embedding_sort_" + (index == DType.I64 ? "i64" : "i32")).pointer(workspace).pointer(1).value(s.count)
                 .value(s.extent).value(error).block(512, 1).grid((s.count + RUN - 1) / RUN, 1, 1)
                 .workspace(partials + 8L * columns * ((s.count + 31) / 32)).build());

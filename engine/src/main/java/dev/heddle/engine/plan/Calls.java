@@ -117,20 +117,23 @@ final class Calls {
         return rowsEnd <= from + 1 ? null : rows(from, rowsEnd, counts.getFirst(), 0);
     }
 
-    /** Moves a small step that needs nothing of a group in front of it, unless it belongs elsewhere. */
+    /** Moves a small step that needs nothing of a group, nor writes what that reads, in front of it, unless it belongs elsewhere. */
     private boolean moveToFront(int start, int at) {
         int from = start + moved;
         Step step = steps.get(at);
         long elements = step.outputs().stream().mapToLong(x -> x.layout().shape().elements()).sum();
         boolean moves = at > from && moved < MOST_MOVED && elements <= steps.get(from).domain().elements() / SMALL
                 && step.outputs().stream().noneMatch(x -> storages.get(x.storage()).kind() == Storage.Kind.STATE)
-                && steps.subList(from, at).stream().flatMap(before -> before.outputs().stream())
-                        .noneMatch(written -> step.inputs().stream().anyMatch(x -> x.storage() == written.storage()));
+                && steps.subList(from, at).stream().noneMatch(before -> meet(before.outputs(), step.inputs()) || meet(before.inputs(), step.outputs()));
         if (moves) {
             steps.add(from, steps.remove(at));
             moved++;
         }
         return moves;
+    }
+
+    private static boolean meet(List<Operand> some, List<Operand> others) {
+        return some.stream().anyMatch(x -> others.stream().anyMatch(y -> x.storage() == y.storage()));
     }
 
     /** How many rows a step reduces to one, if that is what it does, in a list. */

@@ -6,6 +6,7 @@ import dev.heddle.engine.op.Expr;
 import dev.heddle.engine.op.Movement;
 import dev.heddle.engine.op.Op;
 import dev.heddle.engine.op.Reduce;
+import dev.heddle.engine.op.Scatter;
 import dev.heddle.engine.op.Source;
 import dev.heddle.engine.op.Spec;
 import dev.heddle.engine.plan.Step.Operand;
@@ -78,20 +79,23 @@ final class Lowering {
 
     /**
      * A result that is a view of a computed value and in the order in which that lies in memory (a permuted convolution, a reshaped
-     * product) would be copied; instead the value is computed in the result's memory.
+     * product) would be copied, and so would what a scatter adds to; instead the value is computed in the result's memory.
      */
     private void computeViewedResultsInPlace() {
         for (int c = steps.size() - 1; c >= 0; c--) {
             Step copy = steps.get(c);
             Operand to = copy.outputs().getFirst();
-            if (!isCopy(copy) || storages.get(to.storage()).kind() != Storage.Kind.ROOT) {
+            if (!isCopy(copy) || storages.get(to.storage()).kind() == Storage.Kind.STATE) {
                 continue;
             }
             Operand from = copy.inputs().getFirst();
             Storage value = storages.get(from.storage());
             boolean whole = from.layout().equals(to.layout()) && from.layout().isContiguous() && from.layout().offset() == 0
                     && to.layout().spec().bytes() == value.bytes();
-            if (value.kind() == Storage.Kind.ARENA && whole) {
+            List<Step> later = steps.subList(c + 1, steps.size());
+            boolean overwritten = later.stream().anyMatch(step -> step.outputs().stream().anyMatch(x -> x.storage() == to.storage()))
+                    && later.stream().anyMatch(step -> step.inputs().stream().anyMatch(x -> x.storage() == from.storage()));
+            if (value.kind() == Storage.Kind.ARENA && whole && !overwritten) {
                 steps.remove(c);
                 steps.replaceAll(step -> new Step(step.op(), step.prologue(), step.epilogue(), moved(step.inputs(), from.storage(), to.storage()),
                         moved(step.outputs(), from.storage(), to.storage()), step.node()));
@@ -156,7 +160,7 @@ final class Lowering {
             inputs.replaceAll(x -> new Operand(x.storage(), x.layout().expand(shape)));
         } else {
             List<Layout> given = inputs.stream().map(Operand::layout).toList();
-            for (int k = 0; k < inputs.size(); k++) {
+            for (int k = i.op instanceof Scatter ? 1 : 0; k < inputs.size(); k++) {
                 Layout wanted = backend.inputLayout(i.op, k, given);
                 if (!wanted.equals(given.get(k))) {
                     inputs.set(k, copy(inputs.get(k), wanted, i.node));
@@ -167,6 +171,10 @@ final class Lowering {
         List<Operand> outputs = new ArrayList<>();
         for (int value : i.outputs) {
             outputs.add(place(i, value, position, layouts));
+        }
+        if (i.op instanceof Scatter) { // adds to what the result holds, so x goes there first: zeros are written, not copied
+            steps.add(copyStep(inputs.getFirst(), outputs.getFirst(), i.node));
+            inputs.set(0, outputs.getFirst());
         }
         steps.add(new Step(i.op, i.prologue, i.epilogue, inputs, outputs, i.node));
     }
@@ -200,8 +208,14 @@ final class Lowering {
         return target.state() ? state(target.index(), spec) : newStorage(Storage.Kind.ROOT, target.index(), spec.bytes());
     }
 
-    /** Whether nobody reads a variable's old value after this instruction, nor this one out of step with its writes. */
+    /**
+     * Whether nobody reads a variable's old value after this instruction, nor this one out of step with its writes. A scatter that finds a
+     * wrong index must leave it.
+     */
     private boolean mayOverwrite(Instruction i, int slot, int position) {
+        if (i.op instanceof Scatter) {
+            return false;
+        }
         if (lastReader[slot] != position) {
             return lastReader[slot] < position;
         }

@@ -14,7 +14,7 @@ import java.util.List;
  * @param op what is done; of an {@link Elementwise}, the inputs' layouts are expanded to the shape of the outputs
  * @param prologue of a reduction, the elementwise expression over the inputs that is reduced; else null
  * @param epilogue of a convolution or a matrix product, what is done to the result as it is stored
- * @param inputs where they are and how they lie
+ * @param inputs where they are and how they lie; the first of a scatter is its output, which holds what is added to
  * @param outputs likewise
  * @param node the node of the graph it computes, for messages
  */
