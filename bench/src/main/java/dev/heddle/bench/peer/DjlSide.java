@@ -193,7 +193,10 @@ final class DjlSide implements PeerWorker.Side {
         }
     }
 
-    /** The GPT: tokens and positions, blocks of attention and feed-forward, norm, head. */
+    /**
+     * The GPT: tokens and positions, blocks of attention and feed-forward, norm, head. Its factors are arrays that live as long as it does:
+     * {@code mul(Number)} makes one of a buffer that the garbage collector may free before the gradient reads it, which then is wrong, or NaN.
+     */
     private static final class Gpt extends AbstractBlock {
         private static final long DIM = Workload.DIM;
 
@@ -201,6 +204,10 @@ final class DjlSide implements PeerWorker.Side {
         private final Tokens tokens;
         private final Tokens positions;
         private final List<Block> parts = new ArrayList<>(); // of a block: norm, q k v, projection, norm, up, down; then norm, head
+        private NDArray scale; // of scores
+        private NDArray half;
+        private NDArray cubic; // of the GELU
+        private NDArray inner;
 
         Gpt(Workload workload) {
             this.workload = workload;
@@ -223,6 +230,10 @@ final class DjlSide implements PeerWorker.Side {
 
         @Override
         public void initializeChildBlocks(NDManager manager, DataType type, Shape... inputs) {
+            scale = manager.create(1 / (float) Math.sqrt((double) DIM / Workload.HEADS));
+            half = manager.create(0.5f);
+            cubic = manager.create(0.044715f);
+            inner = manager.create((float) Math.sqrt(2 / Math.PI));
             tokens.initialize(manager, type, inputs);
             positions.initialize(manager, type, inputs);
             Shape narrow = new Shape(workload.batch, workload.positions, DIM);
@@ -244,7 +255,7 @@ final class DjlSide implements PeerWorker.Side {
             for (int block = 0; block < Workload.BLOCKS; block++, i += 6) {
                 NDArray qkv = apply(i + 1, apply(i, h, store, training), store, training)
                         .reshape(n, t, 3, Workload.HEADS, DIM / Workload.HEADS).transpose(2, 0, 3, 1, 4); // (3, N, H, T, D/H)
-                NDArray scores = qkv.get(0).matMul(qkv.get(1).transpose(0, 1, 3, 2)).mul(1 / (float) Math.sqrt((double) DIM / Workload.HEADS));
+                NDArray scores = qkv.get(0).matMul(qkv.get(1).transpose(0, 1, 3, 2)).mul(scale);
                 NDArray a = scores.add(hidden).softmax(-1).matMul(qkv.get(2)); // (N, H, T, D/H)
                 h = h.add(apply(i + 2, a.transpose(0, 2, 1, 3).reshape(n, t, DIM), store, training));
                 NDArray up = geluTanh(apply(i + 4, apply(i + 3, h, store, training), store, training));
@@ -254,9 +265,8 @@ final class DjlSide implements PeerWorker.Side {
         }
 
         /** DJL's own GELU is the exact one; the models here have the approximation by tanh. */
-        private static NDArray geluTanh(NDArray x) {
-            NDArray inner = x.mul(x).mul(0.044715f).add(1).mul(x).mul((float) Math.sqrt(2 / Math.PI));
-            return x.mul(0.5f).mul(inner.tanh().add(1));
+        private NDArray geluTanh(NDArray x) {
+            return x.mul(half).mul(x.mul(x).mul(cubic).add(1).mul(x).mul(inner).tanh().add(1));
         }
 
         private NDArray apply(int part, NDArray h, ParameterStore store, boolean training) {
