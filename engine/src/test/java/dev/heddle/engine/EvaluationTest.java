@@ -335,6 +335,21 @@ class EvaluationTest {
     }
 
     @Test
+    void aScatterLeavesACopyOfWhatItAddsTo() {
+        Tensor index = Tensor.of(new long[] {1, 1}, 2);
+        Tensor leaf = Tensor.of(1f, 2f, 3f).eval();
+        for (boolean returned : new boolean[] {true, false}) {
+            Tensor x = leaf.mul(10);
+            Tensor copy = x.map(e -> e);
+            Tensor added = x.indexAdd(0, index, Tensor.ones(2)); // 10 22 30
+            Tensor product = added.mul(copy);
+            Tensor.eval(returned ? new Tensor[] {copy, product} : new Tensor[] {product});
+            assertArrayEquals(new float[] {100, 440, 900}, product.toFloatArray());
+            assertArrayEquals(new float[] {10, 20, 30}, copy.toFloatArray());
+        }
+    }
+
+    @Test
     void aWrongIndexLeavesAVariableAsItWas() {
         Variable w = new Variable("w", Tensor.of(1f, 2f), false);
         Variable other = new Variable("other", Tensor.of(5f, 6f), false);

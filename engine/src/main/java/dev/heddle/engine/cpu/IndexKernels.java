@@ -14,7 +14,7 @@ import java.lang.foreign.MemorySegment;
 /**
  * Gather, and scatter-add to what the result holds, over contiguous operands, seen as {@code x (outer, extent, inner)}. Whole slices are read or added
  * at {@code index (count)}, single elements at {@code index (outer, count, inner)}. Indices are checked before anything is
- * written. Additions to one place are made by one thread, in the order of the source.
+ * written or added. Additions to one place are made by one thread, in the order of the source.
  */
 final class IndexKernels implements Kernel {
     private static final long GRAIN_BYTES = 1 << 16;
@@ -67,7 +67,7 @@ final class IndexKernels implements Kernel {
 
     @Override
     public void run(long[] addresses) {
-        x = addresses[0]; // of a scatter, the output
+        x = addresses[0];
         index = addresses[1];
         source = scatter ? addresses[2] : 0;
         output = addresses[scatter ? 3 : 2];

@@ -79,7 +79,8 @@ final class Lowering {
 
     /**
      * A result that is a view of a computed value and in the order in which that lies in memory (a permuted convolution, a reshaped
-     * product) would be copied, and so would what a scatter adds to; instead the value is computed in the result's memory.
+     * product) would be copied, and so would what a scatter adds to; instead the value is computed in the copy's memory. Not if a scatter
+     * then adds to the one of them while the other is needed.
      */
     private void computeViewedResultsInPlace() {
         for (int c = steps.size() - 1; c >= 0; c--) {
@@ -93,14 +94,21 @@ final class Lowering {
             boolean whole = from.layout().equals(to.layout()) && from.layout().isContiguous() && from.layout().offset() == 0
                     && to.layout().spec().bytes() == value.bytes();
             List<Step> later = steps.subList(c + 1, steps.size());
-            boolean overwritten = later.stream().anyMatch(step -> step.outputs().stream().anyMatch(x -> x.storage() == to.storage()))
-                    && later.stream().anyMatch(step -> step.inputs().stream().anyMatch(x -> x.storage() == from.storage()));
-            if (value.kind() == Storage.Kind.ARENA && whole && !overwritten) {
+            boolean differ = isWritten(from, later) || isWritten(to, later) && isRead(from, later);
+            if (value.kind() == Storage.Kind.ARENA && whole && !differ) {
                 steps.remove(c);
                 steps.replaceAll(step -> new Step(step.op(), step.prologue(), step.epilogue(), moved(step.inputs(), from.storage(), to.storage()),
                         moved(step.outputs(), from.storage(), to.storage()), step.node()));
             }
         }
+    }
+
+    private static boolean isWritten(Operand x, List<Step> steps) {
+        return steps.stream().flatMap(step -> step.outputs().stream()).anyMatch(y -> y.storage() == x.storage());
+    }
+
+    private static boolean isRead(Operand x, List<Step> steps) {
+        return steps.stream().flatMap(step -> step.inputs().stream()).anyMatch(y -> y.storage() == x.storage());
     }
 
     private static boolean isCopy(Step step) {
@@ -160,7 +168,7 @@ final class Lowering {
             inputs.replaceAll(x -> new Operand(x.storage(), x.layout().expand(shape)));
         } else {
             List<Layout> given = inputs.stream().map(Operand::layout).toList();
-            for (int k = i.op instanceof Scatter ? 1 : 0; k < inputs.size(); k++) {
+            for (int k = i.op instanceof Scatter ? 1 : 0; k < inputs.size(); k++) { // what a scatter adds to may lie anyhow, see below
                 Layout wanted = backend.inputLayout(i.op, k, given);
                 if (!wanted.equals(given.get(k))) {
                     inputs.set(k, copy(inputs.get(k), wanted, i.node));
@@ -209,8 +217,8 @@ final class Lowering {
     }
 
     /**
-     * Whether nobody reads a variable's old value after this instruction, nor this one out of step with its writes. A scatter that finds a
-     * wrong index must leave it.
+     * Whether nobody reads a variable's old value after this instruction, nor this one out of step with its writes. Not a scatter: what it
+     * adds to is there before it looks at its index, and a wrong one must leave the variable as it was.
      */
     private boolean mayOverwrite(Instruction i, int slot, int position) {
         if (i.op instanceof Scatter) {

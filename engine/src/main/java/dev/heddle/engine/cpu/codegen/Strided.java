@@ -11,6 +11,7 @@ final class Strided {
 
     /** Elements of a fill that are written one by one, and bytes that are then copied at once: they stay in the first-level cache. */
     private static final int FIRST = 16;
+    private static final int SHORT = 256; // elements of a row that is not worth a fill of its own
     private static final long PIECE = 8 << 10;
 
     private Strided() {}
@@ -27,11 +28,9 @@ final class Strided {
             for (int r = 0; r < rows; r++) {
                 Memory.copy(source + r * sourceRow, target + r * targetRow, row);
             }
-        } else if (sourceStep == 0 && targetStep == bytes) {
-            if (sourceRow == 0 && targetRow == (long) n * bytes) {
-                fill(source, target, (long) rows * n, bytes);
-                return;
-            }
+        } else if (sourceStep == 0 && targetStep == bytes && sourceRow == 0 && targetRow == (long) n * bytes) {
+            fill(source, target, (long) rows * n, bytes);
+        } else if (sourceStep == 0 && targetStep == bytes && n >= SHORT) {
             for (int r = 0; r < rows; r++) {
                 fill(source + r * sourceRow, target + r * targetRow, n, bytes);
             }
