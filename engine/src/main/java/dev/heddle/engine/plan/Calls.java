@@ -124,16 +124,13 @@ final class Calls {
         long elements = step.outputs().stream().mapToLong(x -> x.layout().shape().elements()).sum();
         boolean moves = at > from && moved < MOST_MOVED && elements <= steps.get(from).domain().elements() / SMALL
                 && step.outputs().stream().noneMatch(x -> storages.get(x.storage()).kind() == Storage.Kind.STATE)
-                && steps.subList(from, at).stream().noneMatch(before -> meet(before.outputs(), step.inputs()) || meet(before.inputs(), step.outputs()));
+                && steps.subList(from, at).stream().noneMatch(before -> step.inputs().stream().anyMatch(x -> before.writes(x.storage()))
+                        || step.outputs().stream().anyMatch(x -> before.reads(x.storage())));
         if (moves) {
             steps.add(from, steps.remove(at));
             moved++;
         }
         return moves;
-    }
-
-    private static boolean meet(List<Operand> some, List<Operand> others) {
-        return some.stream().anyMatch(x -> others.stream().anyMatch(y -> x.storage() == y.storage()));
     }
 
     /** How many rows a step reduces to one, if that is what it does, in a list. */

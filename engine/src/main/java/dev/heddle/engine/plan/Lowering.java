@@ -93,9 +93,7 @@ final class Lowering {
             Storage value = storages.get(from.storage());
             boolean whole = from.layout().equals(to.layout()) && from.layout().isContiguous() && from.layout().offset() == 0
                     && to.layout().spec().bytes() == value.bytes();
-            List<Step> later = steps.subList(c + 1, steps.size());
-            boolean differ = isWritten(from, later) || isWritten(to, later) && isRead(from, later);
-            if (value.kind() == Storage.Kind.ARENA && whole && !differ) {
+            if (value.kind() == Storage.Kind.ARENA && whole && staySame(from.storage(), to.storage(), steps.subList(c + 1, steps.size()))) {
                 steps.remove(c);
                 steps.replaceAll(step -> new Step(step.op(), step.prologue(), step.epilogue(), moved(step.inputs(), from.storage(), to.storage()),
                         moved(step.outputs(), from.storage(), to.storage()), step.node()));
@@ -103,12 +101,10 @@ final class Lowering {
         }
     }
 
-    private static boolean isWritten(Operand x, List<Step> steps) {
-        return steps.stream().flatMap(step -> step.outputs().stream()).anyMatch(y -> y.storage() == x.storage());
-    }
-
-    private static boolean isRead(Operand x, List<Step> steps) {
-        return steps.stream().flatMap(step -> step.inputs().stream()).anyMatch(y -> y.storage() == x.storage());
+    /** Whether a copy and its original may be one: no later step changes the original, nor the copy while the original is needed. */
+    private static boolean staySame(int original, int copy, List<Step> later) {
+        return later.stream().noneMatch(step -> step.writes(original))
+                && (later.stream().noneMatch(step -> step.writes(copy)) || later.stream().noneMatch(step -> step.reads(original)));
     }
 
     private static boolean isCopy(Step step) {

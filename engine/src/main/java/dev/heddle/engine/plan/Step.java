@@ -36,6 +36,14 @@ public record Step(Op op, Expr prologue, Epilogue epilogue, List<Operand> inputs
         return (op instanceof Reduce ? inputs : outputs).getFirst().layout().shape();
     }
 
+    boolean reads(int storage) {
+        return inputs.stream().anyMatch(x -> x.storage() == storage);
+    }
+
+    boolean writes(int storage) {
+        return outputs.stream().anyMatch(x -> x.storage() == storage);
+    }
+
     /** The layouts of the inputs. */
     public List<Layout> inputLayouts() {
         return inputs.stream().map(Operand::layout).toList();

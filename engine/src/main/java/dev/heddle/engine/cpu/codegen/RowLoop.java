@@ -54,12 +54,15 @@ record RowLoop(List<RowProgram.Phase> phases, boolean overlaps, List<Boolean> si
      * into scratch memory that the last may still read, and both are not too large.
      */
     private static List<RowProgram.Phase> overlapped(List<RowProgram.Phase> phases, List<Boolean> fixed) {
+        if (phases.size() == 1) {
+            return phases;
+        }
         RowProgram.Phase first = phases.getFirst();
         RowProgram.Phase last = phases.getLast().on(operand -> operand >= fixed.size() || fixed.get(operand) ? operand : operand + BEFORE);
         RowProgram.Phase both = new RowProgram.Phase(last.numbers(), Stream.concat(last.stores().stream(), first.stores().stream()).toList(), first.folds());
         boolean stores = last.folds().isEmpty() && !last.stores().isEmpty() && last.stores().stream().noneMatch(RowProgram.Store::column);
         boolean apart = first.numbers().isEmpty() && first.written().stream().noneMatch(fixed::get);
-        if (phases.size() == 1 || !stores || !apart || Program.codeBytes(both.expressions()) > LARGE) {
+        if (!stores || !apart || Program.codeBytes(both.expressions()) > LARGE) {
             return phases;
         }
         return Stream.concat(Stream.of(both), phases.subList(1, phases.size() - 1).stream()).toList();

@@ -8,11 +8,9 @@ final class Strided {
     /** Side of the tiles of a transpose: one cache line of f32. */
     static final int TILE = 16;
     private static final long VECTORIZED = 1 << 12; // elements that are worth running code which may not be compiled yet
-
-    /** Elements of a fill that are written one by one, and bytes that are then copied at once: they stay in the first-level cache. */
-    private static final int FIRST = 16;
-    private static final int SHORT = 256; // elements of a row that is not worth a fill of its own
-    private static final long PIECE = 8 << 10;
+    private static final int FIRST = 16; // elements of a fill that are written one by one
+    private static final long PIECE = 8 << 10; // bytes of a fill that are then copied at once: they stay in the first-level cache
+    private static final int LONG = 256; // elements of a row that is worth a fill of its own
 
     private Strided() {}
 
@@ -30,7 +28,7 @@ final class Strided {
             }
         } else if (sourceStep == 0 && targetStep == bytes && sourceRow == 0 && targetRow == (long) n * bytes) {
             fill(source, target, (long) rows * n, bytes);
-        } else if (sourceStep == 0 && targetStep == bytes && n >= SHORT) {
+        } else if (sourceStep == 0 && targetStep == bytes && n >= LONG) {
             for (int r = 0; r < rows; r++) {
                 fill(source + r * sourceRow, target + r * targetRow, n, bytes);
             }
