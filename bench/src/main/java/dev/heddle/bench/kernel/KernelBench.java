@@ -11,6 +11,7 @@ import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -18,16 +19,22 @@ import java.util.Set;
 /**
  * Runs {@link KernelCase cases} in this process: each is checked, then timed in batches of about 50 ms on several sets of random inputs in
  * turn, which together with the outputs exceed the last cache four times where memory is the limit; there each batch is followed by ordinary
- * copies of as many bytes. {@link KernelTable} says what becomes of the batches. On a GPU, times are those between two events on its stream.
+ * copies of as many bytes. On the CPU a batch consists of slices of 5 ms with a {@linkplain CoreProbe look at the cores} behind each: of all
+ * batches of a case, taken until enough had whole cores or five seconds were over, those count whose cores were the least disturbed.
+ * {@link KernelTable} says what becomes of them. On a GPU, times are those between two events on its stream.
  */
 public final class KernelBench {
     private static final int BATCHES = 9;
     private static final int FORK_BATCHES = 5;
     private static final int MOST_SETS = 32;
     private static final double BATCH_SECONDS = 0.05;
+    private static final double SLICE_SECONDS = 0.005;
     private static final double WARM_SECONDS = 2.0;
+    private static final double PATIENCE_SECONDS = 5.0;
+    private static final double WHOLE = 1.05; // a slowdown that does not matter
 
     private final Device device;
+    private final Stopwatch stopwatch;
     private boolean quick;
     private int forks = 1;
     private PrintStream out = System.out;
@@ -37,6 +44,7 @@ public final class KernelBench {
     /** A bench of kernels on a device. */
     public KernelBench(Device device) {
         this.device = device;
+        stopwatch = new Stopwatch(device);
     }
 
     /** Only sees that everything runs: few and short batches, ceilings of small sizes. */
@@ -116,8 +124,8 @@ public final class KernelBench {
      * Checks and times a case.
      *
      * @param known what another process got that was checked; null to check against the reference, which takes longer
-     * @return {@code error} (if checked), {@code bytes, flops, dtype, digest, runs}, of each batch in arrays {@code us, host_us} and where memory
-     *     is the limit {@code ordinary_copy_gb_per_s}, with a peer {@code libtorch_us} and {@code libtorch_layout}, {@code ceilings};
+     * @return {@code error} (if checked), {@code bytes, flops, dtype, digest, runs, batches} (how many were taken), of each that counts in arrays
+     *     {@code us, host_us, slowdown} and where memory is the limit {@code ordinary_copy_gb_per_s}, with a peer {@code libtorch_us} and {@code libtorch_layout}, {@code ceilings};
      *     or {@code failure}
      */
     ObjectNode measure(KernelCase kernel, Ceilings ceilings, Digest known) {
@@ -167,36 +175,71 @@ public final class KernelBench {
 
     private void time(KernelCase kernel, List<List<Tensor>> sets, double bytes, Ceilings copies, KernelPeer libtorch, ObjectNode row) {
         try (Rounds ours = new Rounds(kernel, sets)) {
-            long end = System.nanoTime() + (quick ? 0 : (long) (WARM_SECONDS * 1e9));
+            long warm = System.nanoTime() + (quick ? 0 : (long) (WARM_SECONDS * 1e9));
             do { // compiles, captures, replays; lets the JIT finish
                 ours.run(2 * sets.size());
-            } while (System.nanoTime() < end);
-            Stopwatch watch = new Stopwatch(device);
-            double once = watch.seconds(() -> ours.run(sets.size())) / sets.size();
-            int runs = (int) Math.clamp(Math.ceil((quick ? 0 : BATCH_SECONDS) / once), 1, 2000);
-            int batches = quick ? 3 : forks == 1 ? BATCHES : FORK_BATCHES;
-            row.put("runs", runs * batches);
-            for (int i = 0; i < batches; i++) {
-                ours.run(1); // wakes the threads
-                long[] host = new long[1];
-                double seconds = watch.seconds(() -> {
-                    long start = System.nanoTime();
-                    ours.run(runs);
-                    host[0] = System.nanoTime() - start;
-                });
-                row.withArray("us").add(1e6 / runs * seconds);
-                row.withArray("host_us").add(host[0] / 1e3 / runs);
-                if (copies != null) {
-                    row.withArray("ordinary_copy_gb_per_s").add(copies.ordinaryCopyNow(runs * bytes));
-                }
-                if (libtorch != null) {
-                    row.withArray("libtorch_us").add(libtorch.batch());
+            } while (System.nanoTime() < warm);
+            double once = stopwatch.seconds(() -> ours.run(sets.size())) / sets.size();
+            double slice = device.type() == Device.Type.CPU ? SLICE_SECONDS : BATCH_SECONDS;
+            int runs = (int) Math.clamp(Math.ceil((quick ? 0 : slice) / once), 1, 2000);
+            int slices = (int) Math.clamp(Math.ceil((quick ? 0 : BATCH_SECONDS) / (runs * once)), 1, 10);
+            int wanted = quick ? 3 : forks == 1 ? BATCHES : FORK_BATCHES;
+            List<Batch> batches = new ArrayList<>();
+            long patience = System.nanoTime() + (quick ? 0 : (long) (PATIENCE_SECONDS * 1e9));
+            while (batches.size() < wanted || System.nanoTime() < patience && batches.stream().filter(batch -> batch.slowdown < WHOLE).count() < wanted) {
+                batches.add(batch(ours, runs, slices, bytes, copies, libtorch));
+            }
+            List<Batch> best = batches.stream().sorted(Comparator.comparingDouble(Batch::slowdown)).limit(wanted).toList();
+            row.put("runs", runs * slices * wanted).put("batches", batches.size());
+            for (Batch batch : batches) {
+                if (best.contains(batch)) {
+                    row.withArray("us").add(batch.us);
+                    row.withArray("host_us").add(batch.hostUs);
+                    row.withArray("slowdown").add(batch.slowdown);
+                    if (copies != null) {
+                        row.withArray("ordinary_copy_gb_per_s").add(batch.copy);
+                    }
+                    if (libtorch != null) {
+                        row.withArray("libtorch_us").add(batch.libtorchUs);
+                    }
                 }
             }
         }
         if (libtorch != null) {
             row.put("libtorch_layout", libtorch.layout());
         }
+    }
+
+    /** Times of a run, the copy beside it (0 if there is none), and how disturbed the cores were: on average in our slices or libtorch's, the worse. */
+    private record Batch(double us, double hostUs, double copy, double libtorchUs, double slowdown) {}
+
+    private Batch batch(Rounds ours, int runs, int slices, double bytes, Ceilings copies, KernelPeer libtorch) {
+        ours.run(1); // wakes the threads
+        double seconds = 0;
+        double slowdown = 0;
+        long[] host = new long[1];
+        for (int i = 0; i < slices; i++) {
+            seconds += stopwatch.seconds(() -> {
+                long start = System.nanoTime();
+                ours.run(runs);
+                host[0] += System.nanoTime() - start;
+            });
+            slowdown += slowdown();
+        }
+        double all = slices * runs;
+        double copy = copies == null ? 0 : copies.ordinaryCopyNow(all * bytes);
+        double theirs = 0;
+        double theirSlowdown = 0;
+        for (int i = 0; i < slices && libtorch != null; i++) {
+            theirs += libtorch.slice();
+            theirSlowdown += slowdown();
+        }
+        return new Batch(1e6 * seconds / all, host[0] / 1e3 / all, copy, theirs / slices, Math.max(slowdown, theirSlowdown) / slices);
+    }
+
+    /** How disturbed the cores are at this moment; on a GPU they do not matter. */
+    private double slowdown() {
+        return device.type() == Device.Type.CPU ? CoreProbe.shared().slowdown() : 1;
     }
 
     /** Runs a case on its sets in turn; outputs are kept until their set's next turn, so that they too are not always in the same place. */

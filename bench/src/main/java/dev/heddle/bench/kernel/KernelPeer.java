@@ -11,7 +11,7 @@ import java.util.Map;
 
 /**
  * Both sides of the pipe. Commands: {@code case SETS NAME} makes the inputs that the engine has, chooses the faster layout and gives it with a
- * digest of the first set's output, or {@code none}; {@code batch} gives the microseconds a run takes.
+ * digest of the first set's output, or {@code none}; {@code slice} gives the microseconds a run takes, on average over 5 ms.
  */
 public final class KernelPeer implements AutoCloseable {
     private final ChildJvm jvm;
@@ -61,9 +61,9 @@ public final class KernelPeer implements AutoCloseable {
         return layout.equals("-") ? "" : layout;
     }
 
-    /** Microseconds a run takes there. */
-    double batch() {
-        return Double.parseDouble(ask("batch"));
+    /** Microseconds a run takes there, on average over 5 ms. */
+    double slice() {
+        return Double.parseDouble(ask("slice"));
     }
 
     private String ask(String command) {
@@ -89,7 +89,7 @@ public final class KernelPeer implements AutoCloseable {
         ChildJvm.serve(line -> {
             try {
                 if (!line.startsWith("case ")) {
-                    return Double.toString(kernel[0].batch());
+                    return Double.toString(kernel[0].slice());
                 }
                 String[] words = line.split(" ", 3);
                 if (kernel[0] != null) {

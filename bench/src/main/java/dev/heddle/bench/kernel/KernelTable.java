@@ -20,13 +20,15 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
- * Of the batches of all processes together, a row has {@code us} (the median), {@code us_min} and {@code us_max}, and in {@code fork_us} the median
- * of each process; {@code host_us, runs, error, bytes, flops, gb_per_s, gflop_per_s}; {@code percent_of_ceiling}, of the copy bandwidth or the
- * speed of a large product of its dtype, the best that any process measured, whichever allows less ({@code ceiling}). Where every process
- * found memory the limit, {@code ordinary_copy_gb_per_s} is the median of the ordinary copies that followed the batches, and
- * {@code percent_of_copy} the median over the batches of the kernel's bandwidth relative to that of the copy after it. With a peer,
- * {@code ratio} is the median over the batches of its time over ours, with {@code ratio_min, ratio_max} and {@code fork_ratio};
- * {@code libtorch_us} is the median of its times. What failed in one process has {@code failure}.
+ * Of the batches of all processes together that count, a row has {@code us} (the median), {@code us_min} and {@code us_max}, and in {@code fork_us}
+ * the median of each process; {@code host_us, runs, error, bytes, flops, gb_per_s, gflop_per_s}; {@code batches}, how many were taken to choose
+ * them from; {@code slowdown}, the median of how many times as long as ever a {@linkplain CoreProbe loop} took between their slices;
+ * {@code percent_of_ceiling}, of the copy bandwidth or the speed of a large product of its dtype, the best that any process measured,
+ * whichever allows less ({@code ceiling}). Where every process found memory the limit, {@code ordinary_copy_gb_per_s} is the median of the
+ * ordinary copies that followed the batches, and {@code percent_of_copy} the median over the batches of the kernel's bandwidth relative to
+ * that of the copy after it. With a peer, {@code ratio} is the median over the batches of its time over ours, with
+ * {@code ratio_min, ratio_max} and {@code fork_ratio}; {@code libtorch_us} is the median of its times. What failed in one process has
+ * {@code failure}.
  */
 final class KernelTable {
     private final PrintStream out;
@@ -48,8 +50,8 @@ final class KernelTable {
             results = description;
             results.putObject("ceilings");
             results.putObject("cases");
-            say("%-40s %10s %21s %8s %9s %-12s %-9s%s", "case on " + results.get("machine").get("device").asText(), "us", "fastest - slowest", "GB/s", "GFLOP/s",
-                    "% of ceiling", "% of copy", results.has("peers") ? String.format(" %11s  %s", "libtorch us", "ratio") : "");
+            say("%-40s %10s %21s %8s %9s %-12s %-9s %8s%s", "case on " + results.get("machine").get("device").asText(), "us", "fastest - slowest", "GB/s", "GFLOP/s",
+                    "% of ceiling", "% of copy", "slowdown", results.has("peers") ? String.format(" %11s  %s", "libtorch us", "ratio") : "");
         }
     }
 
@@ -118,7 +120,8 @@ final class KernelTable {
         double us = median(flat(times));
         row.put("bytes", bytes).put("flops", flops).put("us", us).put("us_min", min(flat(times))).put("us_max", max(flat(times)));
         putMedians(times, row.putArray("fork_us"));
-        row.put("host_us", median(flat(values(forks, "host_us")))).put("runs", forks.stream().mapToInt(fork -> fork.get("runs").asInt()).sum());
+        row.put("host_us", median(flat(values(forks, "host_us")))).put("runs", sum(forks, "runs")).put("batches", sum(forks, "batches"))
+                .put("slowdown", median(flat(values(forks, "slowdown"))));
         double copyUs = bytes / ceilings.get("copy_gb_per_s").asDouble() / 1e3;
         double matmulUs = flops == 0 ? 0 : flops / ceilings.get(matmul(DType.valueOf(first.get("dtype").asText()))).asDouble() / 1e3;
         row.put("gb_per_s", bytes / us / 1e3).put("gflop_per_s", flops / us / 1e3).put("percent_of_ceiling", 100 * Math.max(copyUs, matmulUs) / us)
@@ -138,9 +141,9 @@ final class KernelTable {
     }
 
     private void print(String name, ObjectNode row) {
-        say("%-40s %10.1f %10.1f - %8.1f %8.1f %9.1f %4.0f %-7s %-9s%s", name, row.get("us").asDouble(), row.get("us_min").asDouble(), row.get("us_max").asDouble(),
+        say("%-40s %10.1f %10.1f - %8.1f %8.1f %9.1f %4.0f %-7s %-9s %8.2f%s", name, row.get("us").asDouble(), row.get("us_min").asDouble(), row.get("us_max").asDouble(),
                 row.get("gb_per_s").asDouble(), row.get("gflop_per_s").asDouble(), row.get("percent_of_ceiling").asDouble(), row.get("ceiling").asText(),
-                row.has("percent_of_copy") ? String.format(Locale.ROOT, "%9.0f", row.get("percent_of_copy").asDouble()) : "",
+                row.has("percent_of_copy") ? String.format(Locale.ROOT, "%9.0f", row.get("percent_of_copy").asDouble()) : "", row.get("slowdown").asDouble(),
                 row.has("ratio") ? String.format(Locale.ROOT, " %11.1f %6.2f (%.2f - %.2f) %s", row.get("libtorch_us").asDouble(), row.get("ratio").asDouble(),
                         row.get("ratio_min").asDouble(), row.get("ratio_max").asDouble(), row.get("libtorch_layout").asText()) : "");
     }
@@ -161,6 +164,10 @@ final class KernelTable {
 
     private static double[] flat(List<double[]> forks) {
         return forks.stream().flatMapToDouble(Arrays::stream).toArray();
+    }
+
+    private static int sum(List<ObjectNode> forks, String field) {
+        return forks.stream().mapToInt(fork -> fork.get(field).asInt()).sum();
     }
 
     private static void putMedians(List<double[]> forks, ArrayNode array) {

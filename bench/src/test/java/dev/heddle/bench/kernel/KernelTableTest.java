@@ -21,11 +21,11 @@ class KernelTableTest {
     private static final ObjectMapper JSON = new ObjectMapper();
     // 120 kB: at 10 us 12 GB/s
     private static final String FIRST = """
-            {"bytes": 120000, "flops": 0, "dtype": "F32", "digest": "4,1.0,2.0", "error": 1e-7, "runs": 30, "us": [10, 12, 8], "host_us": [1, 1, 1],
+            {"bytes": 120000, "flops": 0, "dtype": "F32", "digest": "4,1.0,2.0", "error": 1e-7, "runs": 30, "batches": 7, "slowdown": [1, 1.2, 1], "us": [10, 12, 8], "host_us": [1, 1, 1],
              "ordinary_copy_gb_per_s": [24, 20, 10], "libtorch_us": [20, 18, 8], "libtorch_layout": "NCHW",
              "ceilings": {"copy_gb_per_s": 50, "ordinary_copy_gb_per_s": 30}}""";
     private static final String SECOND = """
-            {"bytes": 120000, "flops": 0, "dtype": "F32", "digest": "4,1.0,2.0", "runs": 15, "us": [20, 15, 30], "host_us": [2, 2, 2],
+            {"bytes": 120000, "flops": 0, "dtype": "F32", "digest": "4,1.0,2.0", "runs": 15, "batches": 3, "slowdown": [1.3, 1.4, 1.5], "us": [20, 15, 30], "host_us": [2, 2, 2],
              "ordinary_copy_gb_per_s": [12, 16, 40], "libtorch_us": [20, 30, 15], "libtorch_layout": "channels-last",
              "ceilings": {"copy_gb_per_s": 40, "ordinary_copy_gb_per_s": 33}}""";
     private final ByteArrayOutputStream printed = new ByteArrayOutputStream();
@@ -66,6 +66,8 @@ class KernelTableTest {
         assertEquals("[10.0,20.0]", row.get("fork_us").toString());
         assertEquals(45, row.get("runs").asInt());
         assertEquals(1.5, row.get("host_us").asDouble());
+        assertEquals(10, row.get("batches").asInt());
+        assertEquals(1.25, row.get("slowdown").asDouble(), 1e-12);
         assertEquals(1e-7, row.get("error").asDouble());
         assertEquals(120 / 13.5, row.get("gb_per_s").asDouble(), 1e-9);
         assertEquals(100 * 120 / 13.5 / 50, row.get("percent_of_ceiling").asDouble(), 1e-9);
@@ -79,7 +81,7 @@ class KernelTableTest {
         assertEquals(19, row.get("libtorch_us").asDouble());
         assertEquals("NCHW/channels-last", row.get("libtorch_layout").asText());
         String line = printed.toString().lines().toList().get(1);
-        assertTrue(line.matches("gelu +13.5 +8.0 - +30.0 +8.9 +0.0 +18 copy +50 +19.0 +1.25 \\(0.50 - 2.00\\) NCHW/channels-last"), line);
+        assertTrue(line.matches("gelu +13.5 +8.0 - +30.0 +8.9 +0.0 +18 copy +50 +1.25 +19.0 +1.25 \\(0.50 - 2.00\\) NCHW/channels-last"), line);
         assertFalse(KernelTable.anyFailed(results));
     }
 
@@ -100,7 +102,7 @@ class KernelTableTest {
     void productsHaveTheirDtypesCeilingAndNoCopyBeside() throws IOException {
         KernelTable table = table(null, 1);
         table.add("matmul", json("""
-                {"bytes": 1000, "flops": 2e6, "dtype": "BF16", "digest": "null", "runs": 1, "us": [10], "host_us": [1],
+                {"bytes": 1000, "flops": 2e6, "dtype": "BF16", "digest": "null", "runs": 1, "batches": 1, "slowdown": [1], "us": [10], "host_us": [1],
                  "ceilings": {"copy_gb_per_s": 50, "matmul_gflop_per_s": 100, "matmul_bf16_gflop_per_s": 400}}"""));
         JsonNode row = table.end().get("cases").get("matmul");
         assertEquals("matmul", row.get("ceiling").asText());
