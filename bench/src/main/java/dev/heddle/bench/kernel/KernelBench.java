@@ -15,22 +15,24 @@ import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
- * Runs {@link KernelCase cases} in this process: each is checked, then timed in batches of about 50 ms on several sets of random inputs in
- * turn, which together with the outputs exceed the last cache four times where memory is the limit; there each batch is followed by ordinary
- * copies of as many bytes. On the CPU a batch consists of slices of 5 ms with a {@linkplain CoreProbe look at the cores} behind each: of all
- * batches of a case, taken until enough had whole cores or five seconds were over, those count whose cores were the least disturbed.
- * {@link KernelTable} says what becomes of them. On a GPU, times are those between two events on its stream.
+ * Runs {@link KernelCase cases} in this process: each is checked, then timed in batches on several sets of random inputs in turn,
+ * which together with the outputs exceed the last cache four times where memory is the limit; there every fourth batch comes behind ordinary
+ * copies of as many bytes. On the CPU a batch takes about 5 ms, with a {@linkplain CoreProbe look at the cores} before and behind it: of all batches
+ * of a case, taken until enough had whole cores or eight seconds were over, those count whose cores were the least disturbed.
+ * {@link KernelTable} says what becomes of them. On a GPU it takes 20 ms, between two events on its stream.
  */
 public final class KernelBench {
-    private static final int BATCHES = 9;
-    private static final int FORK_BATCHES = 5;
+    private static final int BATCHES = 25;
+    private static final int FORK_BATCHES = 15;
     private static final int MOST_SETS = 32;
-    private static final double BATCH_SECONDS = 0.05;
-    private static final double SLICE_SECONDS = 0.005;
+    private static final int COPY_EVERY = 4;
+    private static final double CPU_BATCH_SECONDS = 0.005; // as short as cores are whole, at bad times
+    private static final double GPU_BATCH_SECONDS = 0.02;
     private static final double WARM_SECONDS = 2.0;
-    private static final double PATIENCE_SECONDS = 5.0;
+    private static final double PATIENCE_SECONDS = 8.0;
     private static final double WHOLE = 1.05; // a slowdown that does not matter
 
     private final Device device;
@@ -125,7 +127,7 @@ public final class KernelBench {
      *
      * @param known what another process got that was checked; null to check against the reference, which takes longer
      * @return {@code error} (if checked), {@code bytes, flops, dtype, digest, runs, batches} (how many were taken), of each that counts in arrays
-     *     {@code us, host_us, slowdown} and where memory is the limit {@code ordinary_copy_gb_per_s}, with a peer {@code libtorch_us} and {@code libtorch_layout}, {@code ceilings};
+     *     {@code us, host_us, slowdown} and with a peer {@code libtorch_us}, where memory is the limit {@code ordinary_copy_gb_per_s} and {@code libtorch_layout}, {@code ceilings};
      *     or {@code failure}
      */
     ObjectNode measure(KernelCase kernel, Ceilings ceilings, Digest known) {
@@ -180,61 +182,57 @@ public final class KernelBench {
                 ours.run(2 * sets.size());
             } while (System.nanoTime() < warm);
             double once = stopwatch.seconds(() -> ours.run(sets.size())) / sets.size();
-            double slice = device.type() == Device.Type.CPU ? SLICE_SECONDS : BATCH_SECONDS;
-            int runs = (int) Math.clamp(Math.ceil((quick ? 0 : slice) / once), 1, 2000);
-            int slices = (int) Math.clamp(Math.ceil((quick ? 0 : BATCH_SECONDS) / (runs * once)), 1, 10);
+            int runs = (int) Math.clamp(Math.ceil((quick ? 0 : device.type() == Device.Type.CPU ? CPU_BATCH_SECONDS : GPU_BATCH_SECONDS) / once), 1, 2000);
             int wanted = quick ? 3 : forks == 1 ? BATCHES : FORK_BATCHES;
             List<Batch> batches = new ArrayList<>();
+            List<Batch> theirs = new ArrayList<>();
             long patience = System.nanoTime() + (quick ? 0 : (long) (PATIENCE_SECONDS * 1e9));
-            while (batches.size() < wanted || System.nanoTime() < patience && batches.stream().filter(batch -> batch.slowdown < WHOLE).count() < wanted) {
-                batches.add(batch(ours, runs, slices, bytes, copies, libtorch));
-            }
-            List<Batch> best = batches.stream().sorted(Comparator.comparingDouble(Batch::slowdown)).limit(wanted).toList();
-            row.put("runs", runs * slices * wanted).put("batches", batches.size());
-            for (Batch batch : batches) {
-                if (best.contains(batch)) {
-                    row.withArray("us").add(batch.us);
-                    row.withArray("host_us").add(batch.hostUs);
-                    row.withArray("slowdown").add(batch.slowdown);
-                    if (copies != null) {
-                        row.withArray("ordinary_copy_gb_per_s").add(batch.copy);
-                    }
-                    if (libtorch != null) {
-                        row.withArray("libtorch_us").add(batch.libtorchUs);
-                    }
+            while (batches.size() < wanted || System.nanoTime() < patience && (whole(batches) < wanted || libtorch != null && whole(theirs) < wanted)) {
+                if (copies != null && batches.size() % COPY_EVERY == 0) {
+                    row.withArray("ordinary_copy_gb_per_s").add(copies.ordinaryCopyNow(runs * bytes));
+                }
+                batches.add(batch(ours, runs));
+                if (libtorch != null) {
+                    double before = slowdown();
+                    double us = libtorch.batch();
+                    theirs.add(new Batch(us, 0, Math.max(before, slowdown())));
                 }
             }
+            row.put("runs", runs * wanted).put("batches", batches.size());
+            for (Batch batch : best(batches, wanted)) {
+                row.withArray("us").add(batch.us);
+                row.withArray("host_us").add(batch.hostUs);
+                row.withArray("slowdown").add(batch.slowdown);
+            }
+            best(theirs, wanted).forEach(batch -> row.withArray("libtorch_us").add(batch.us));
         }
         if (libtorch != null) {
             row.put("libtorch_layout", libtorch.layout());
         }
     }
 
-    /** Times of a run, the copy beside it (0 if there is none), and how disturbed the cores were: on average in our slices or libtorch's, the worse. */
-    private record Batch(double us, double hostUs, double copy, double libtorchUs, double slowdown) {}
+    /** Microseconds of a run, on the device and for the host, and how disturbed the cores were before or behind. */
+    private record Batch(double us, double hostUs, double slowdown) {}
 
-    private Batch batch(Rounds ours, int runs, int slices, double bytes, Ceilings copies, KernelPeer libtorch) {
-        ours.run(1); // wakes the threads
-        double seconds = 0;
-        double slowdown = 0;
+    private Batch batch(Rounds ours, int runs) {
+        double before = slowdown();
         long[] host = new long[1];
-        for (int i = 0; i < slices; i++) {
-            seconds += stopwatch.seconds(() -> {
-                long start = System.nanoTime();
-                ours.run(runs);
-                host[0] += System.nanoTime() - start;
-            });
-            slowdown += slowdown();
-        }
-        double all = slices * runs;
-        double copy = copies == null ? 0 : copies.ordinaryCopyNow(all * bytes);
-        double theirs = 0;
-        double theirSlowdown = 0;
-        for (int i = 0; i < slices && libtorch != null; i++) {
-            theirs += libtorch.slice();
-            theirSlowdown += slowdown();
-        }
-        return new Batch(1e6 * seconds / all, host[0] / 1e3 / all, copy, theirs / slices, Math.max(slowdown, theirSlowdown) / slices);
+        double seconds = stopwatch.seconds(() -> {
+            long start = System.nanoTime();
+            ours.run(runs);
+            host[0] = System.nanoTime() - start;
+        });
+        return new Batch(1e6 / runs * seconds, host[0] / 1e3 / runs, Math.max(before, slowdown()));
+    }
+
+    private static long whole(List<Batch> batches) {
+        return batches.stream().filter(batch -> batch.slowdown < WHOLE).count();
+    }
+
+    /** Those with the least disturbed cores, in the order in which they were taken. */
+    private static List<Batch> best(List<Batch> batches, int wanted) {
+        Set<Batch> best = batches.stream().sorted(Comparator.comparingDouble(Batch::slowdown)).limit(wanted).collect(Collectors.toSet());
+        return batches.stream().filter(best::contains).toList();
     }
 
     /** How disturbed the cores are at this moment; on a GPU they do not matter. */

@@ -22,11 +22,11 @@ import java.util.stream.IntStream;
 /**
  * Of the batches of all processes together that count, a row has {@code us} (the median), {@code us_min} and {@code us_max}, and in {@code fork_us}
  * the median of each process; {@code host_us, runs, error, bytes, flops, gb_per_s, gflop_per_s}; {@code batches}, how many were taken to choose
- * them from; {@code slowdown}, the median of how many times as long as ever a {@linkplain CoreProbe loop} took between their slices;
+ * them from; {@code slowdown}, the median of how many times as long as ever a {@linkplain CoreProbe loop} took before or behind them;
  * {@code percent_of_ceiling}, of the copy bandwidth or the speed of a large product of its dtype, the best that any process measured,
  * whichever allows less ({@code ceiling}). Where every process found memory the limit, {@code ordinary_copy_gb_per_s} is the median of the
- * ordinary copies that followed the batches, and {@code percent_of_copy} the median over the batches of the kernel's bandwidth relative to
- * that of the copy after it. With a peer, {@code ratio} is the median over the batches of its time over ours, with
+ * ordinary copies between the batches, and {@code percent_of_copy} the median over the processes of the kernel's bandwidth relative to that of
+ * the copies. With a peer, {@code ratio} is the median of its batches' times over ours, one by one in their order, with
  * {@code ratio_min, ratio_max} and {@code fork_ratio}; {@code libtorch_us} is the median of its times. What failed in one process has
  * {@code failure}.
  */
@@ -129,7 +129,8 @@ final class KernelTable {
         if (forks.stream().allMatch(fork -> fork.has("ordinary_copy_gb_per_s"))) {
             List<double[]> copies = values(forks, "ordinary_copy_gb_per_s");
             row.put("ordinary_copy_gb_per_s", median(flat(copies)))
-                    .put("percent_of_copy", median(flat(pairs(times, copies, (ours, copy) -> 100 * bytes / ours / 1e3 / copy))));
+                    .put("percent_of_copy", median(IntStream.range(0, forks.size())
+                            .mapToDouble(i -> 100 * bytes / median(times.get(i)) / 1e3 / median(copies.get(i))).toArray()));
         }
         if (first.has("libtorch_us")) {
             List<double[]> theirs = values(forks, "libtorch_us");

@@ -16,9 +16,10 @@ import org.bytedeco.pytorch.global.torch;
 
 /** A case on the engine's own inputs, in the faster of its layouts: NCHW and channels-last for images. */
 final class LibTorchKernel {
-    private static final double SLICE_SECONDS = 0.005;
+    private static final double BATCH_SECONDS = 0.005;
     private static final double WARM_SECONDS = 0.3;
-    private static final int WARM_SLICES = 10;
+    private static final int WARM_BATCHES = 10;
+    private static final Tensor WAKE = torch.ones(1 << 18);
     private static final BoolPointer ALL_GRADIENTS = new BoolPointer(3).put(0, true).put(1, true).put(2, true);
 
     private final Function<List<Tensor>, Tensor> function;
@@ -150,16 +151,16 @@ final class LibTorchKernel {
             run(2 * sets.size());
         } while (System.nanoTime() < end);
         double us = Double.POSITIVE_INFINITY;
-        for (int i = 0; i < WARM_SLICES; i++) {
-            us = Math.min(us, slice());
-            runs = (int) Math.clamp(Math.ceil((quick ? 0 : SLICE_SECONDS) * 1e6 / us), 1, 2000);
+        for (int i = 0; i < WARM_BATCHES; i++) {
+            us = Math.min(us, batch());
+            runs = (int) Math.clamp(Math.ceil((quick ? 0 : BATCH_SECONDS) * 1e6 / us), 1, 2000);
         }
         return us;
     }
 
     /** Microseconds a run takes, on average over 5 ms. */
-    double slice() {
-        run(1); // wakes the threads
+    double batch() {
+        WAKE.neg_(); // on all threads
         long start = System.nanoTime();
         run(runs);
         return (System.nanoTime() - start) / 1e3 / runs;
