@@ -15,6 +15,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 
 /**
  * Evaluates recorded graphs; one evaluation runs at a time. An evaluation also settles the pending sets that share work
@@ -55,11 +56,11 @@ final class Evaluation {
         }
     }
 
-    /** Does something while no evaluation launches anything. */
-    static void exclusively(Runnable work) {
+    /** What something gives that is done while no other thread evaluates, launches or numbers the nodes of a graph. */
+    static <T> T exclusively(Supplier<T> work) {
         LOCK.lock();
         try {
-            work.run();
+            return work.get();
         } finally {
             LOCK.unlock();
         }

@@ -10,7 +10,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** The reference's view of tensors; does not evaluate or change them. */
+/** The reference's view of tensors; does not evaluate or change them. For any number of threads. */
 public final class ReferenceEvaluation {
     private ReferenceEvaluation() {}
 
@@ -31,6 +31,14 @@ public final class ReferenceEvaluation {
      * @param values in its place, as {@code double[]} or {@code long[]}
      */
     public static List<Object> evaluate(List<Tensor> tensors, Tensor leaf, Object values) {
+        Expanded expanded = Evaluation.exclusively(() -> expand(tensors, leaf, values));
+        return Arrays.asList(Reference.run(expanded.graph, expanded.sources));
+    }
+
+    private record Expanded(Graph graph, Object[] sources) {}
+
+    /** As building a graph numbers its nodes, which another thread's graph may share, this is not for two threads at once. */
+    private static Expanded expand(List<Tensor> tensors, Tensor leaf, Object values) {
         GraphBuilder built = new GraphBuilder(tensors, List.of());
         PlanCache.Source expanded = Decomposition.expand(built, tensors.getFirst().device(), (op, inputs) -> false);
         Graph graph = expanded.graph();
@@ -43,7 +51,7 @@ public final class ReferenceEvaluation {
                 sources.add(source(tensors.getFirst().device(), built, expanded, graph.firstValue(i) + k, leaf, values));
             }
         }
-        return Arrays.asList(Reference.run(graph, sources.toArray()));
+        return new Expanded(graph, sources.toArray());
     }
 
     private static Object source(Device device, GraphBuilder built, PlanCache.Source expanded, int value, Tensor leaf, Object values) {

@@ -27,6 +27,9 @@ public final class TensorMemory {
 
     /** Does something while no evaluation launches anything. */
     public static void exclusively(Runnable work) {
-        Evaluation.exclusively(work);
+        Evaluation.exclusively(() -> {
+            work.run();
+            return null;
+        });
     }
 }

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.heddle.engine.fused.LayerNorm;
 import dev.heddle.engine.memory.NativeMemory;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class EvaluationTest {
@@ -22,6 +23,22 @@ class EvaluationTest {
         assertEquals(10, x.sum().item());
         assertArrayEquals(new float[] {1, 3, 2, 4}, x.t().toFloatArray());
         assertArrayEquals(new float[] {4, 6}, x.sum(0).toFloatArray());
+    }
+
+    /** Graphs that share nodes, but not the nodes' numbers. */
+    @Test
+    void theReferenceServesSeveralThreads() {
+        Tensor x = Tensor.of(1f, 2f);
+        Tensor sum = x;
+        Tensor difference = Tensor.of(5f, 7f).mul(100);
+        for (int i = 0; i < 100; i++) {
+            sum = sum.add(x);
+            difference = difference.sub(x);
+        }
+        List<Tensor> both = List.of(sum, difference);
+        List<double[]> expected = List.of(new double[] {101, 202}, new double[] {400, 500});
+        IntStream.range(0, 400).parallel().forEach(i ->
+                assertArrayEquals(expected.get(i % 2), (double[]) ReferenceEvaluation.evaluate(both.get(i % 2)).getFirst()));
     }
 
     @Test
