@@ -15,6 +15,7 @@ import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.DoubleSupplier;
 import java.util.stream.Collectors;
 
 /**
@@ -127,8 +128,8 @@ public final class KernelBench {
      *
      * @param known what another process got that was checked; null to check against the reference, which takes longer
      * @return {@code error} (if checked), {@code bytes, flops, dtype, digest, runs, batches} (how many were taken), of each that counts in arrays
-     *     {@code us, host_us, slowdown} and with a peer {@code libtorch_us}, where memory is the limit {@code ordinary_copy_gb_per_s} and {@code libtorch_layout}, {@code ceilings};
-     *     or {@code failure}
+     *     {@code us, host_us, slowdown} and with a peer {@code libtorch_us}, then {@code libtorch_layout}; where memory is the limit an array
+     *     {@code ordinary_copy_gb_per_s}; {@code ceilings}; or {@code failure}
      */
     ObjectNode measure(KernelCase kernel, Ceilings ceilings, Digest known) {
         ObjectNode row = new ObjectMapper().createObjectNode();
@@ -182,47 +183,51 @@ public final class KernelBench {
                 ours.run(2 * sets.size());
             } while (System.nanoTime() < warm);
             double once = stopwatch.seconds(() -> ours.run(sets.size())) / sets.size();
-            int runs = (int) Math.clamp(Math.ceil((quick ? 0 : device.type() == Device.Type.CPU ? CPU_BATCH_SECONDS : GPU_BATCH_SECONDS) / once), 1, 2000);
+            double batch = device.type() == Device.Type.CPU ? CPU_BATCH_SECONDS : GPU_BATCH_SECONDS;
+            int runs = (int) Math.clamp(Math.ceil((quick ? 0 : batch) / once), 1, 2000);
             int wanted = quick ? 3 : forks == 1 ? BATCHES : FORK_BATCHES;
             List<Batch> batches = new ArrayList<>();
             List<Batch> theirs = new ArrayList<>();
+            List<Batch> copied = new ArrayList<>();
+            List<Double> hostUs = new ArrayList<>();
             long patience = System.nanoTime() + (quick ? 0 : (long) (PATIENCE_SECONDS * 1e9));
             while (batches.size() < wanted || System.nanoTime() < patience && (whole(batches) < wanted || libtorch != null && whole(theirs) < wanted)) {
                 if (copies != null && batches.size() % COPY_EVERY == 0) {
-                    row.withArray("ordinary_copy_gb_per_s").add(copies.ordinaryCopyNow(runs * bytes));
+                    copied.add(batch(() -> copies.ordinaryCopyNow(runs * bytes)));
                 }
-                batches.add(batch(ours, runs));
+                batches.add(batch(() -> {
+                    double seconds = stopwatch.seconds(() -> {
+                        long start = System.nanoTime();
+                        ours.run(runs);
+                        hostUs.add((System.nanoTime() - start) / 1e3 / runs);
+                    });
+                    return 1e6 / runs * seconds;
+                }));
                 if (libtorch != null) {
-                    double before = slowdown();
-                    double us = libtorch.batch();
-                    theirs.add(new Batch(us, 0, Math.max(before, slowdown())));
+                    theirs.add(batch(libtorch::batch));
                 }
             }
             row.put("runs", runs * wanted).put("batches", batches.size());
-            for (Batch batch : best(batches, wanted)) {
-                row.withArray("us").add(batch.us);
-                row.withArray("host_us").add(batch.hostUs);
-                row.withArray("slowdown").add(batch.slowdown);
+            for (Batch counts : best(batches, wanted)) {
+                row.withArray("us").add(counts.measured);
+                row.withArray("host_us").add(hostUs.get(batches.indexOf(counts)));
+                row.withArray("slowdown").add(counts.slowdown);
             }
-            best(theirs, wanted).forEach(batch -> row.withArray("libtorch_us").add(batch.us));
+            best(copied, wanted).forEach(counts -> row.withArray("ordinary_copy_gb_per_s").add(counts.measured));
+            best(theirs, wanted).forEach(counts -> row.withArray("libtorch_us").add(counts.measured));
         }
         if (libtorch != null) {
             row.put("libtorch_layout", libtorch.layout());
         }
     }
 
-    /** Microseconds of a run, on the device and for the host, and how disturbed the cores were before or behind. */
-    private record Batch(double us, double hostUs, double slowdown) {}
+    /** What was measured, and how disturbed the cores were before or behind. */
+    private record Batch(double measured, double slowdown) {}
 
-    private Batch batch(Rounds ours, int runs) {
+    private Batch batch(DoubleSupplier measure) {
         double before = slowdown();
-        long[] host = new long[1];
-        double seconds = stopwatch.seconds(() -> {
-            long start = System.nanoTime();
-            ours.run(runs);
-            host[0] = System.nanoTime() - start;
-        });
-        return new Batch(1e6 / runs * seconds, host[0] / 1e3 / runs, Math.max(before, slowdown()));
+        double measured = measure.getAsDouble();
+        return new Batch(measured, Math.max(before, slowdown()));
     }
 
     private static long whole(List<Batch> batches) {
