@@ -222,7 +222,7 @@ public final class KernelBench {
     }
 
     /** What was measured, and how disturbed the cores were before or behind. */
-    private record Batch(double measured, double slowdown) {}
+    record Batch(double measured, double slowdown) {}
 
     private Batch batch(DoubleSupplier measure) {
         double before = slowdown();
@@ -235,7 +235,7 @@ public final class KernelBench {
     }
 
     /** Those with the least disturbed cores, in the order in which they were taken. */
-    private static List<Batch> best(List<Batch> batches, int wanted) {
+    static List<Batch> best(List<Batch> batches, int wanted) {
         Set<Batch> best = batches.stream().sorted(Comparator.comparingDouble(Batch::slowdown)).limit(wanted).collect(Collectors.toSet());
         return batches.stream().filter(best::contains).toList();
     }

@@ -162,6 +162,22 @@ class KernelBenchTest {
     }
 
     @Test
+    void batchesWithTheLeastDisturbedCoresCount() {
+        List<KernelBench.Batch> batches = List.of(new KernelBench.Batch(1, 1.3), new KernelBench.Batch(4, 1.1), new KernelBench.Batch(2, 1.2),
+                new KernelBench.Batch(3, 1));
+        assertEquals(List.of(batches.get(1), batches.get(3)), KernelBench.best(batches, 2), "in their order, however fast");
+        assertEquals(batches, KernelBench.best(batches, 5));
+    }
+
+    @Test
+    void theLoopIsAtMostAsFastAsEver() {
+        for (int i = 0; i < 100; i++) {
+            double slowdown = CoreProbe.shared().slowdown();
+            assertTrue(slowdown >= 1 && slowdown < 1e6, "slowdown " + slowdown);
+        }
+    }
+
+    @Test
     void twoCasesOfOneNameAreRefused() {
         assertThrows(IllegalArgumentException.class, () -> run(triple(3), triple(3)));
     }
