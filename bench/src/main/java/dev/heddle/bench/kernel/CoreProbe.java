@@ -8,7 +8,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * A loop of loads from the first-level cache and additions, on all threads of the engine's pool at once: it takes about 0.1 ms, always the same
- * to a thousandth where a core is whole, and up to twice as long where it is not.
+ * within two thousandths where a core is whole, and up to twice as long where it is not.
  */
 final class CoreProbe {
     private static final int LOADS = 1 << 17;

@@ -16,7 +16,6 @@ import org.bytedeco.pytorch.global.torch;
 
 /** A case on the engine's own inputs, in the faster of its layouts: NCHW and channels-last for images. */
 final class LibTorchKernel {
-    private static final double BATCH_SECONDS = 0.005;
     private static final double WARM_SECONDS = 0.3;
     private static final int WARM_BATCHES = 10;
     private static final Tensor WAKE = torch.ones(1 << 18);
@@ -153,7 +152,7 @@ final class LibTorchKernel {
         double us = Double.POSITIVE_INFINITY;
         for (int i = 0; i < WARM_BATCHES; i++) {
             us = Math.min(us, batch());
-            runs = (int) Math.clamp(Math.ceil((quick ? 0 : BATCH_SECONDS) * 1e6 / us), 1, 2000);
+            runs = (int) Math.clamp(Math.ceil((quick ? 0 : KernelBench.CPU_BATCH_SECONDS) * 1e6 / us), 1, 2000);
         }
         return us;
     }
